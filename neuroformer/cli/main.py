@@ -1,0 +1,66 @@
+"""The console command `neuroformer SUBCOMMAND ...`."""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from neuroformer import __version__
+from neuroformer.cli.command import guard, run_command
+from neuroformer.cli.help import bold, table
+from neuroformer.errors import UsageError
+
+# The summaries stand here too, so that the overview needs no import of torch; a test holds them equal.
+SUBCOMMANDS = {
+    "convert": "Convert recordings (NWB, arrays, calcium traces) to session files.",
+    "validate": "Check session files and name every fault with its cure.",
+    "info": "Show what a session file holds.",
+    "pretrain": "Train a model on the events of one or many sessions.",
+    "finetune": "Fit a pretrained model to a new animal.",
+    "evaluate": "Score a trained model on held-out time beside its baselines.",
+    "connectivity": "Estimate who drives whom, and score it where the wiring is known.",
+    "report": "Write one self-contained HTML page about a run.",
+    "demo": "Simulate circuits, train, evaluate and report, in a few minutes.",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `neuroformer` with its arguments and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return guard(lambda: _dispatch(arguments), debug="--debug" in arguments)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    match arguments:
+        case ["--help" | "-h" | "help", *_]:
+            print(overview())
+            return 0
+        case ["--version", *_]:
+            print(f"neuroformer {__version__}")
+            return 0
+        case [name, *rest] if name in SUBCOMMANDS:
+            module = importlib.import_module(f"neuroformer.cli.{name}")
+            return run_command(module.COMMAND, rest)
+        case [name, *_]:
+            nearest = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(SUBCOMMANDS)}"
+            raise UsageError(f"unknown subcommand {name!r}; {hint}")
+    print(overview(), file=sys.stderr)
+    return 2
+
+
+def overview() -> str:
+    """Write the help page of `neuroformer` itself."""
+    return "\n".join(
+        [
+            bold("usage: ") + "neuroformer SUBCOMMAND [--config FILE.yaml]... [key=value]...",
+            "",
+            "Generative modelling of multi-animal neural recordings.",
+            "",
+            bold("subcommands"),
+            *table(SUBCOMMANDS),
+            "",
+            "neuroformer SUBCOMMAND --help lists its settings; neuroformer --version tells the version.",
+            "Circuits with known wiring are simulated by python -m simulate.",
+        ]
+    )
