@@ -1,0 +1,31 @@
+"""Which names a session, a series or a column may have."""
+
+from __future__ import annotations
+
+
+def bad_text(text: str) -> str | None:
+    """Why `text` cannot be stored in HDF5; None when it can."""
+    if "\0" in text:
+        return "holds a NUL character"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "is not valid Unicode"
+    return None
+
+
+def bad_name(name: object) -> str | None:
+    """Why `name` cannot name a group of the file (ids name folders and groups elsewhere, too); None when it can."""
+    if not isinstance(name, str):
+        return f"is a {type(name).__name__}, expected text"
+    if not name.strip():
+        return "is empty, expected a name"
+    if name != name.strip():
+        return "begins or ends with a space"
+    if "/" in name:
+        return "holds '/', which separates groups in HDF5"
+    if name in (".", ".."):
+        return "stands for a folder, expected a name"
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        return "holds a control character"
+    return bad_text(name)

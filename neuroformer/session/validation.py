@@ -1,0 +1,39 @@
+"""Check a session file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neuroformer.errors import UserError
+from neuroformer.session.layout import READ_ERRORS, Layout, UnreadableError, unreadable
+from neuroformer.session.rules import check, check_derived
+from neuroformer.session.types import Fault
+from neuroformer.session.versions import foreign, open_file
+
+
+def validate_file(path: str | Path) -> list[Fault]:
+    """All faults of a session file; none when it is sound.
+
+    The file is read block by block, so memory does not grow with the recording.
+
+    Args:
+        path: the file; a missing file, a folder or anything that is no session is a fault like any other.
+
+    Returns:
+        The faults, each with its path inside the file and a cure.
+    """
+    try:
+        file = open_file(Path(path))
+    except UserError as error:
+        message, _, cure = str(error).removeprefix(f"{path}: ").rpartition("; ")
+        return [Fault(path="/", message=message, cure=cure)]
+    with file:
+        if fault := foreign(file):
+            return [fault]
+        try:
+            layout = Layout.from_file(file)
+            return check(layout) or check_derived(layout)
+        except UnreadableError as error:
+            return [error.fault]
+        except READ_ERRORS as error:
+            return [unreadable("/", error)]
