@@ -122,6 +122,8 @@ class _Filling:
         message = f"{key}: found {found}, expected {describe_type(setting.type)}"
         if typing.get_origin(setting.type) is list and not isinstance(value, list):
             return f"{message}; for example {setting.key}=[{show(value)}]"
+        if setting.is_mapping and key == setting.key:
+            return f"{message}; for example {key}.KEY=VALUE"
         if setting.required or setting.default in (None, [], {}, ""):
             return message
         return f"{message}; for example {setting.key}={show(setting.default)}"
