@@ -1,0 +1,130 @@
+"""Lagged cross-correlation of event counts: the oldest way to read wiring from spikes, and the first rival.
+
+The correlation coefficient C of the source's count in bin t with the target's in bin t + lag, filtered and
+peak-picked as in the filtered normalised cross-correlation histogram, FNCCH (Pastore, Massobrio, Godjoski &
+Martinoia 2018, PLoS Comput. Biol. 14:e1006381, eq. 1; the histogram itself: Perkel, Gerstein & Moore 1967,
+Biophys. J. 7:419):
+
+    F[i, j](l) = C[i, j](l) − mean of C[i, j] over lags −L … L,       estimate[i, j] = F[i, j](l*),
+    l* = argmax over l = 1 … L of |F[i, j](l)|
+
+Taking away the window's mean removes what rises and falls slowly for both units alike; the peak by absolute
+value keeps the trough of an inhibitory pair. A sum over lags does worse wherever units share slow input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import sparse
+
+from neuroformer.connectivity.estimate import ConnectivityMap
+from neuroformer.errors import UserError
+from neuroformer.session import Session
+
+DENSE_ABOVE = 0.1  # share of non-zero counts above which dense products are faster than sparse ones
+BLOCK_ENTRIES = 2**24  # bins × units held at once: 128 MB where counts are dense
+EDGE_TOLERANCE = 1e-6  # bins; an event on an edge belongs to the later bin, however its time was rounded
+
+
+def cross_correlation(session: Session, *, bin_s: float, n_lags: int) -> ConnectivityMap:
+    """Estimate who drives whom in one session by filtered lagged cross-correlation.
+
+    Reads the recording in blocks, so memory depends on units² × lags and not on its length. Pairs of bins
+    never straddle the edge of a valid interval. A unit whose count never changes has correlation 0 with all.
+
+    Args:
+        session: The recording.
+        bin_s: Width of a bin in seconds.
+        n_lags: Largest lag L in bins; an influence later than ``n_lags * bin_s`` seconds is not seen.
+
+    Raises:
+        UserError: No valid interval is longer than ``n_lags`` bins.
+    """
+    moments = LaggedMoments(n_units=session.n_units, n_lags=n_lags)
+    for counts, continues in binned_blocks(session, bin_s=bin_s):
+        moments.add(counts, continues=continues)
+    if moments.n_pairs[-1] == 0:
+        raise UserError(
+            f"{session.path}: no valid interval is longer than {n_lags} lags of {bin_s:g} s; "
+            "expected at least one, take fewer lags or narrower bins"
+        )
+    coefficients = moments.coefficients()  # (L + 1, S, T)
+    both_signs = coefficients.sum(axis=0) + coefficients[1:].sum(axis=0).T  # C(−l) is C(l) transposed
+    window_mean = both_signs / (2 * n_lags + 1)
+    profile = np.moveaxis(coefficients[1:] - window_mean, 0, -1)  # (S, T, L)
+    peak = np.abs(profile).argmax(axis=-1, keepdims=True)
+    return ConnectivityMap(
+        name="cross_correlation",
+        matrix=np.take_along_axis(profile, peak, axis=-1)[..., 0],
+        lag_profile=profile.astype(np.float32),
+        lags_s=np.arange(1, n_lags + 1) * bin_s,
+        description="peak of the lagged correlation of counts, less its mean over lags of both signs",
+    )
+
+
+def binned_blocks(session: Session, *, bin_s: float) -> Iterator[tuple[sparse.csr_array, bool]]:
+    """Yield (counts (bins, units), whether the block continues the one before it), in order of time.
+
+    Each valid interval has its own grid of whole bins from its start; a last part of a bin is left out.
+    """
+    block_bins = max(BLOCK_ENTRIES // session.n_units, 1)
+    for start, stop in session.intervals:
+        n_bins = int((stop - start) / bin_s + EDGE_TOLERANCE)
+        for first in range(0, n_bins, block_bins):
+            last = min(first + block_bins, n_bins)
+            edges = start + (np.array([first, last]) - EDGE_TOLERANCE) * bin_s
+            events = session.events(max(edges[0], start), edges[1])
+            bins = ((events.times - start) / bin_s + EDGE_TOLERANCE).astype(np.int64) - first
+            bins = bins.clip(0, last - first - 1)
+            counts = sparse.coo_array(
+                (np.ones(len(bins)), (bins, events.units)), shape=(last - first, session.n_units)
+            )
+            yield counts.tocsr(), first > 0
+
+
+class LaggedMoments:
+    """Running sums from which correlation coefficients at lags 0 … L follow exactly, whatever the blocks.
+
+    For each lag the means and variances are those of the very bins that enter its pairs, so every coefficient
+    is the ordinary Pearson correlation of two equally long series. N = units.
+    """
+
+    def __init__(self, *, n_units: int, n_lags: int) -> None:
+        self.n_lags = n_lags
+        self.n_pairs = np.zeros(n_lags + 1)  # (L + 1,) pairs of bins seen
+        self.source, self.source_squared, self.target, self.target_squared = np.zeros(
+            (4, n_lags + 1, n_units)
+        )
+        self.product = np.zeros((n_lags + 1, n_units, n_units))  # Σ source · target, [lag, source, target]
+        self._tail = sparse.csr_array((0, n_units))  # the last L bins of the interval so far
+
+    def add(self, counts: sparse.csr_array, *, continues: bool) -> None:
+        """Add a block of counts (bins, N); `continues` if its first bin follows the last block's last bin."""
+        tail = self._tail if continues else self._tail[:0]
+        counts = sparse.vstack([tail, counts], format="csr")
+        self._tail = counts[-self.n_lags :]
+        n_old, n_bins = tail.shape[0], counts.shape[0]
+        dense = counts.nnz > DENSE_ABOVE * counts.shape[0] * counts.shape[1]
+        values = counts.toarray() if dense else counts
+        squares = values**2
+        for lag in range(min(self.n_lags, n_bins - 1) + 1):
+            target = slice(max(n_old, lag), n_bins)  # each pair counts in the block that holds its target
+            source = slice(target.start - lag, n_bins - lag)
+            product = values[source].T @ values[target]
+            self.n_pairs[lag] += target.stop - target.start
+            self.source[lag] += values[source].sum(axis=0)
+            self.target[lag] += values[target].sum(axis=0)
+            self.source_squared[lag] += squares[source].sum(axis=0)
+            self.target_squared[lag] += squares[target].sum(axis=0)
+            self.product[lag] += product if dense else product.toarray()
+
+    def coefficients(self) -> np.ndarray:
+        """Return (L + 1, S, T) Pearson correlations at lags 0 … L; 0 where a count does not vary."""
+        n = self.n_pairs[:, None]
+        source_spread = np.sqrt(n * self.source_squared - self.source**2)  # (L + 1, S)
+        target_spread = np.sqrt(n * self.target_squared - self.target**2)  # (L + 1, T)
+        covariance = n[..., None] * self.product - self.source[:, :, None] * self.target[:, None, :]
+        spread = source_spread[:, :, None] * target_spread[:, None, :]
+        return np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > 0)

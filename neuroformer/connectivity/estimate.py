@@ -1,0 +1,60 @@
+"""One form for every estimate of who drives whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConnectivityMap:
+    """How strongly each unit drives each other one, by one method. S = T = number of units, L = of lags.
+
+    Only the off-diagonal entries mean something: what a unit does to itself is refractoriness and adaptation,
+    not wiring. The unit of measure is the method's own, so estimates are compared by rank, never by size.
+
+    Attributes:
+        name: The method, a valid file and key name such as ``cross_correlation``.
+        matrix: (S, T) float64, [source, target]; positive excites, negative inhibits, 0 is no influence.
+        lag_profile: (S, T, L) float32 influence by lag, or None where the method has no lags.
+        lags_s: (L,) float64, the lags of the profile in seconds, or None.
+        description: One sentence on what the numbers are.
+    """
+
+    name: str
+    matrix: np.ndarray
+    lag_profile: np.ndarray | None = None
+    lags_s: np.ndarray | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.matrix.ndim == 2, f"{self.name}: matrix has shape {self.matrix.shape}, not (S, T)"
+        assert (self.lag_profile is None) == (self.lags_s is None), (
+            f"{self.name}: a profile and its lags go together"
+        )
+        if self.lag_profile is not None and self.lags_s is not None:
+            expected = (*self.matrix.shape, len(self.lags_s))
+            assert self.lag_profile.shape == expected, (
+                f"{self.name}: {self.lag_profile.shape} is not {expected}"
+            )
+
+
+def from_lag_profile(
+    name: str, profile: np.ndarray, bin_s: float, *, description: str = ""
+) -> ConnectivityMap:
+    """Build a map whose matrix is the total influence, the sum of the profile over its lags.
+
+    Args:
+        name: The method.
+        profile: (S, T, L) influence of the source in bin t on the target in bin t + l, for l = 1 … L.
+        bin_s: Width of a bin in seconds.
+        description: One sentence on what the numbers are.
+    """
+    return ConnectivityMap(
+        name=name,
+        matrix=profile.sum(axis=-1, dtype=np.float64),
+        lag_profile=profile.astype(np.float32),
+        lags_s=bin_s * np.arange(1, profile.shape[-1] + 1),
+        description=description,
+    )

@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import pytest
+
+from neuroformer.cli.command import run_command
+from neuroformer.cli.connectivity import COMMAND
+from neuroformer.connectivity import read_connectivity
+from neuroformer.session import Events, SessionData, Truth, write_session
+
+
+@pytest.fixture
+def circuits(tmp_path):
+    """Three recordings of 0 → 1 after 2 bins of 5 ms; the wiring is known, unknown, and said to be absent."""
+    files = []
+    for session_id in ("known", "unknown", "unconnected"):
+        rng = np.random.default_rng(0)
+        counts = rng.random((4_000, 3)) < 0.1
+        counts[2:, 1] |= counts[:-2, 0]
+        bins, units = np.nonzero(counts)
+        weights = np.zeros((3, 3), np.float32)
+        weights[0, 1] = session_id == "known"
+        truth = Truth(
+            weights=weights,
+            delays=weights * np.float32(0.01),
+            log_likelihood=np.zeros((1, 3)),
+            block_starts=np.zeros(1),
+            block_s=20.0,
+            dt=0.005,
+            emission="bernoulli",
+        )
+        data = SessionData(
+            session_id=session_id,
+            subject_id="simulated",
+            start=0.0,
+            stop=20.0,
+            n_units=3,
+            events=Events(times=bins * 0.005, units=units.astype(np.int32)),
+            units={"id": np.array(["a", "b", "c"])},
+            truth=None if session_id == "unknown" else truth,
+        )
+        files.append(write_session(tmp_path / f"{session_id}.h5", data))
+    return files
+
+
+def test_session_files_alone_give_scores_matrices_and_figures(circuits, tmp_path, capsys):
+    out = tmp_path / "connectivity"
+    assert run_command(COMMAND, [*map(str, circuits), f"out={out}", "lags=5"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    scores = metrics["connectivity"]["cross_correlation"]
+    assert scores["average_precision"] == scores["auroc"] == scores["direction_accuracy"] == 1
+    assert scores["average_precision_inhibitory"] is None
+    assert metrics["sessions"] == {"known": metrics["connectivity"]}
+    stored = read_connectivity(out / "connectivity.h5")
+    assert stored["known"].unit_ids.tolist() == ["a", "b", "c"]
+    assert stored["known"].weights[0, 1] == 1
+    assert stored["unknown"].weights is None
+    figures = {file.name for file in (out / "figures").iterdir()}
+    matrices = {f"matrices_{name}.png" for name in ("known", "unknown", "unconnected")}
+    assert figures == {*matrices, "precision_recall_known.png"}
+    table = capsys.readouterr().out
+    assert "1 of 3 sessions with known wiring" in table
+    assert "cross_correlation" in table
+
+
+def test_without_known_wiring_nothing_is_scored(circuits, tmp_path, capsys):
+    out = tmp_path / "connectivity"
+    assert run_command(COMMAND, [str(circuits[1]), f"out={out}"]) == 0
+    assert json.loads((out / "metrics.json").read_text())["connectivity"] == {}
+    assert "nothing is scored" in capsys.readouterr().out
+
+
+def test_the_same_session_twice_is_refused(circuits, tmp_path, capsys):
+    assert run_command(COMMAND, [str(circuits[0]), str(circuits[0]), f"out={tmp_path / 'out'}"]) == 1
+    assert "known.h5: holds session 'known', and so does" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_finished_results_are_replaced_only_on_request(circuits, tmp_path, capsys):
+    arguments = [str(circuits[0]), f"out={tmp_path / 'out'}"]
+    assert run_command(COMMAND, arguments) == 0
+    assert run_command(COMMAND, arguments) == 1
+    assert "overwrite=true" in capsys.readouterr().err
+    assert run_command(COMMAND, [*arguments, "overwrite=true"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "run, data: both empty"),
+        (["data=[a.h5]"], "out: empty"),
+        (["data=[a.h5]", "out=o", "estimators=[coupling]"], "coupling reads a trained model"),
+        (["data=[a.h5]", "out=o", "estimators=[granger]"], "unknown 'granger'"),
+        (["data=[a.h5]", "out=o", "lags=0"], "at least one lag"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(arguments, message, capsys):
+    assert run_command(COMMAND, arguments) == 2
+    assert message in capsys.readouterr().err
