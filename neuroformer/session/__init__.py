@@ -1,11 +1,12 @@
 """The session: one recording of one animal, in memory and as an HDF5 file that is read slice by slice.
 
+Example:
     >>> import tempfile
     >>> from pathlib import Path
     >>> import numpy as np
+    >>> events = Events(times=np.array([0.5, 1.25, 7.0]), units=np.array([0, 1, 0]))
     >>> data = SessionData(
-    ...     session_id="day1", subject_id="mouse1", start=0.0, stop=10.0, n_units=2,
-    ...     events=Events(times=np.array([0.5, 1.25, 7.0]), units=np.array([0, 1, 0])),
+    ...     session_id="day1", subject_id="mouse1", start=0.0, stop=10.0, n_units=2, events=events
     ... )
     >>> path = write_session(Path(tempfile.mkdtemp()) / "day1.h5", data)
     >>> validate_file(path)

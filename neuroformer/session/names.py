@@ -1,7 +1,5 @@
 """Which names a session, a series or a column may have."""
 
-from __future__ import annotations
-
 
 def bad_text(text: str) -> str | None:
     """Why `text` cannot be stored in HDF5; None when it can."""
@@ -15,7 +13,7 @@ def bad_text(text: str) -> str | None:
 
 
 def bad_name(name: object) -> str | None:
-    """Why `name` cannot name a group of the file (ids name folders and groups elsewhere, too); None when it can."""
+    """Why `name` cannot name a group of a file (ids do elsewhere); None when it can."""
     if not isinstance(name, str):
         return f"is a {type(name).__name__}, expected text"
     if not name.strip():

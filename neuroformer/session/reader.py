@@ -1,9 +1,7 @@
 """Read a session file slice by slice."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 
 from neuroformer.errors import UserError
 from neuroformer.session import schema
-from neuroformer.session.layout import attribute, read
+from neuroformer.session.layout import READ_ERRORS, read, scalar
 from neuroformer.session.timeline import read_span
 from neuroformer.session.types import Events, SeriesInfo, SessionData, TimeSeries, Truth
 from neuroformer.session.versions import foreign, open_file
@@ -24,20 +22,13 @@ from neuroformer.session.versions import foreign, open_file
 class Session:
     """A session file, opened on first use and read by slices of time.
 
-    It pickles as its path alone and opens the file anew in every process, so it may be handed to loader workers under
-    fork and spawn, and any number of processes may read one file. Small things (ids, unit table, trials, indices) are kept
-    once read; events and samples are not.
-
-    Example:
-        >>> with Session("mouse.h5") as session:  # doctest: +SKIP
-        ...     events = session.events(10.0, 12.0)
-        ...     speed = session.behavior("speed", 10.0, 12.0)
+    It pickles as its path alone and opens the file anew in every process, so loader workers may have it
+    under fork and spawn, and any number of processes may read one file. What is small (ids, tables, wiring,
+    indices of time) is kept once read; events and samples are not. A file that is missing, damaged or not a
+    session of this schema version is a `UserError` on first use.
 
     Args:
         path: the session file.
-
-    Raises:
-        UserError: on first use, when the file is missing, damaged or not a session of this schema version.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -48,21 +39,17 @@ class Session:
     # ------------------------------------------------------------------ the open file
 
     def __getstate__(self) -> dict[str, Any]:
-        """Only the path travels to another process."""
         return {"path": self.path, "_handle": None, "_pid": 0}
 
     def __enter__(self) -> Self:
-        """The session itself; the file is closed at the end of the block."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file."""
         self.close()
 
     def __repr__(self) -> str:
-        """`Session('PATH')`."""
         return f"Session({str(self.path)!r})"
 
     def close(self) -> None:
@@ -74,33 +61,35 @@ class Session:
     @property
     def _file(self) -> h5py.File:
         if self._handle is None or self._pid != os.getpid():
-            # After a fork the parent's handle is left alone: closing it here is not ours to do.
             file = open_file(self.path)
             if fault := foreign(file):
                 file.close()
                 raise UserError(f"{self.path}: {fault.message}; {fault.cure}")
-            self._handle, self._pid = file, os.getpid()
+            self._handle, self._pid = (
+                file,
+                os.getpid(),
+            )  # a handle from before a fork is the parent's to close
         return self._handle
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[h5py.File]:
+        """The open file; whatever goes wrong with it in the block is a `UserError` that names `what`."""
         file = self._file
         try:
             yield file
         except UserError:
             raise
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"{self.path}: cannot read {what} ({error}); run `neuroformer validate {self.path}` to see all faults"
-            ) from error
+        except READ_ERRORS as error:
+            reason = " ".join(str(error).split())
+            cure = f"see all faults with `neuroformer validate {self.path}`"
+            raise UserError(f"{self.path}: cannot read {what} ({reason}); {cure}") from error
 
     # ------------------------------------------------------------------ small things, kept once read
 
     @cached_property
     def _attributes(self) -> dict[str, Any]:
         with self._reading("the attributes") as file:
-            stored = {name: attribute(file.attrs[name]) for name in schema.ROOT_ATTRIBUTES}
-            return {name: kind(stored[name]) for name, kind in schema.ROOT_ATTRIBUTES.items()}
+            return _read_attributes(file, schema.ROOT_ATTRIBUTES)
 
     @property
     def session_id(self) -> str:
@@ -205,11 +194,9 @@ class Session:
             if "truth" not in file:
                 return None
             group = file["truth"]
-            return Truth(
-                **{name: read(group[name]) for name in ("weights", "delays", "log_likelihood", "block_starts")},
-                **{name: kind(attribute(group.attrs[name])) for name, kind in schema.TRUTH_ATTRIBUTES.items()},
-                extra=self._columns("truth/extra"),
-            )
+            arrays: dict[str, Any] = {name: read(group[name]) for name in schema.TRUTH_ARRAYS}
+            attributes = _read_attributes(group, schema.TRUTH_ATTRIBUTES)
+            return Truth(**arrays, **attributes, extra=self._columns("truth/extra"))
 
     # ------------------------------------------------------------------ slices of time
 
@@ -276,7 +263,7 @@ class Session:
 
     def _index(self, group: str) -> np.ndarray:
         if group not in self._indices:
-            self._indices[group] = read(self._file[f"{group}/{schema.INDEX}"])
+            self._indices[group] = read(self._file[f"{group}/index"])
         return self._indices[group]
 
     def _columns(self, group: str) -> dict[str, np.ndarray]:
@@ -303,29 +290,33 @@ class Session:
 
     def _info(self, path: str) -> SeriesInfo:
         if path not in self._infos:
-            self._infos[path] = self._read_info(path)
+            with self._reading(path) as file:
+                if path not in file:
+                    others = self._names(path.split("/")[0]) if "/" in path else ()
+                    there = f"there is {', '.join(others)}" if others else "there is none"
+                    raise UserError(f"{self.path}: no {path} in this session; {there}")
+                self._infos[path] = _describe(file[path])
         return self._infos[path]
 
-    def _read_info(self, path: str) -> SeriesInfo:
-        with self._reading(path) as file:
-            group = file.get(path)
-            if group is None:
-                *parent, name = path.split("/")
-                have = ", ".join(self._names(parent[0])) if parent else ""
-                raise UserError(f"{self.path}: no {' '.join([*parent, repr(name)])} here; there is: {have or 'none'}")
-            attributes = {name: attribute(value) for name, value in group.attrs.items()}
-            timestamps, values = group["timestamps"], group["values"]
-            return SeriesInfo(
-                n_samples=int(values.shape[0]),
-                shape=tuple(values.shape[1:]),
-                dtype=values.dtype.newbyteorder("="),
-                kind=attributes["kind"],
-                unit=attributes["unit"],
-                labels=tuple(read(group["labels"]).tolist()) if "labels" in group else (),
-                period=attributes.get("period"),
-                first=float(timestamps[0]),
-                last=float(timestamps[-1]),
-            )
+
+def _read_attributes(group: h5py.Group, kinds: Mapping[str, type]) -> dict[str, Any]:
+    return {name: kind(scalar(group.attrs[name])) for name, kind in kinds.items()}
+
+
+def _describe(group: h5py.Group) -> SeriesInfo:
+    attributes = {name: scalar(value) for name, value in group.attrs.items()}
+    timestamps, values = group["timestamps"], group["values"]
+    return SeriesInfo(
+        n_samples=len(values),
+        shape=tuple(values.shape[1:]),
+        dtype=values.dtype.newbyteorder("="),
+        kind=attributes["kind"],
+        unit=attributes["unit"],
+        labels=tuple(read(group["labels"]).tolist()) if "labels" in group else (),
+        period=attributes.get("period"),
+        first=float(timestamps[0]),
+        last=float(timestamps[-1]),
+    )
 
 
 def _check_span(start: float | None, stop: float | None) -> None:

@@ -1,7 +1,5 @@
 """Look through arrays of any size, in memory or in a file, for what is wrong with them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +7,9 @@ import h5py
 import numpy as np
 
 from neuroformer.session import schema
-from neuroformer.session.layout import Array, Layout, blocks, kind_of
+from neuroformer.session.layout import Array, Layout, blocks, kind_of, read
+from neuroformer.session.names import bad_text
 from neuroformer.session.types import Fault
-
-Test = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -23,59 +20,33 @@ class Tally:
     count: int = 0
     first: int = -1
 
-    def add(self, offset: int, bad: np.ndarray) -> None:
-        """Take in a block of rows that begins at row `offset`; `bad` (n, …) is true where a row fails."""
-        bad = bad.reshape(len(bad), -1).any(axis=1)
-        if self.count == 0 and bad.any():
-            self.first = offset + int(bad.argmax())
-        self.count += int(bad.sum())
+    def add(self, bad: np.ndarray) -> None:
+        """Take in the next block of rows; `bad` (n, …) is true where a row fails."""
+        failed = np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))
+        if self.count == 0 and len(failed):
+            self.first = self.rows + int(failed[0])
+        self.count += len(failed)
         self.rows += len(bad)
 
     def fault(self, path: str, what: str, cure: str) -> Iterator[Fault]:
-        """A fault when any row failed: "3 of 120 rows `what` (first: row 17)"."""
+        """One fault when any row failed, "3 of 120 rows WHAT (first: row 17)", counting from 0."""
         if self.count:
-            found = f"{self.count} of {self.rows} rows {what} (first: row {self.first})"
-            yield Fault(path=path, message=found, cure=cure)
+            yield Fault(path, f"{self.count} of {self.rows} rows {what} (first: row {self.first})", cure)
 
 
-def tally(array: Array, bad: Test) -> Tally:
+def tally(array: Array, bad: Callable[[np.ndarray], np.ndarray]) -> Tally:
     """Rows of `array` where `bad` is true, read block by block."""
     result = Tally()
-    for offset, values in blocks(array):
-        result.add(offset, bad(values))
+    for _, values in blocks(array):
+        result.add(bad(values))
     return result
 
 
-@dataclass
-class TimeTally:
-    """Rows of an array of times that are not finite, out of order, or outside the span."""
-
-    infinite: Tally
-    unordered: Tally
-    outside: Tally
-
-
-def tally_times(
-    array: Array, *, strict: bool, start: float = -np.inf, stop: float = np.inf
-) -> TimeTally:
-    """Look through times (T,) in seconds, once.
-
-    Args:
-        array: the times.
-        strict: equal neighbours are out of order, too.
-        start: earliest time, inclusive.
-        stop: latest time, exclusive.
-    """
-    result = TimeTally(Tally(), Tally(), Tally())
-    last = np.full(1, -np.inf)
-    for offset, times in blocks(array):
-        before = np.concatenate([last, times[:-1]])
-        finite = np.isfinite(times)
-        result.infinite.add(offset, ~finite)
-        result.unordered.add(offset, finite & (times <= before if strict else times < before))
-        result.outside.add(offset, finite & ((times < start) | (times >= stop)))
-        last = times[-1:]
-    return result
+def fault_where(path: str, bad: np.ndarray, what: str, cure: str) -> Iterator[Fault]:
+    """One fault when `bad` (rows, …) is true anywhere."""
+    result = Tally()
+    result.add(bad)
+    return result.fault(path, what, cure)
 
 
 def not_finite(values: np.ndarray) -> np.ndarray:
@@ -83,58 +54,99 @@ def not_finite(values: np.ndarray) -> np.ndarray:
     return ~np.isfinite(values)
 
 
-def infinite(values: np.ndarray) -> np.ndarray:
-    """True where a number is infinite; NaN marks what is missing."""
-    return np.isinf(values)
+def not_a_size(values: np.ndarray) -> np.ndarray:
+    """True where a number is negative, NaN or infinite."""
+    return not_finite(values) | (values < 0)
 
 
-def form(
+@dataclass(frozen=True)
+class TimesTally:
+    """Rows of an array of times that are not finite, out of order, or outside a span."""
+
+    infinite: Tally
+    unordered: Tally
+    outside: Tally
+
+
+def tally_times(array: Array, *, strict: bool, start: float = -np.inf, stop: float = np.inf) -> TimesTally:
+    """Look through times (T,) once.
+
+    Args:
+        array: the times, seconds.
+        strict: whether equal neighbours are out of order, too.
+        start: earliest time, inclusive, seconds.
+        stop: latest time, exclusive, seconds.
+    """
+    result = TimesTally(Tally(), Tally(), Tally())
+    last = np.full(1, -np.inf)
+    for _, times in blocks(array):
+        before = np.concatenate([last, times[:-1]])
+        finite = np.isfinite(times)
+        result.infinite.add(~finite)
+        result.unordered.add(finite & (times <= before if strict else times < before))
+        result.outside.add(finite & ((times < start) | (times >= stop)))
+        last = times[-1:]
+    return result
+
+
+def check_text(layout: Layout, path: str) -> Iterator[Fault]:
+    """A fault when any text of an array cannot be stored."""
+    for text in read(layout.arrays[path]).reshape(-1).tolist():
+        if reason := bad_text(text):
+            yield Fault(path, f"text {text!r} {reason}", "remove those characters")
+            return
+
+
+def check_form(
     layout: Layout, path: str, shape: Sequence[int | str] | None, kinds: tuple[str, ...] = ()
 ) -> Iterator[Fault]:
-    """Faults of an array's presence, dtype, shape and storage; none when its values can be looked at.
+    """Faults of presence, dtype, shape and storage; without one, the values can be looked at.
 
     Args:
         layout: the session.
         path: the array.
-        shape: expected sizes; a word stands for any size; None for any shape of at least one dimension.
+        shape: expected sizes, a word for any size; None for any shape.
         kinds: kinds of values allowed where the schema fixes no dtype.
     """
     array = layout.arrays.get(path)
     if array is None:
-        yield Fault(path=path, message="missing", cure="add it")
+        yield Fault(path, "missing", "add it")
         return
-    dtype = schema.TIMESTAMPS_DTYPE if schema.is_timestamps(path) else schema.DTYPES.get(path)
-    kind = kind_of(array)
-    if dtype is not None and (kind == "other" or array.dtype.newbyteorder("=") != dtype):
-        yield Fault(path=path, message=f"dtype is {_dtype(array)}, expected {dtype}", cure=f"store it as {dtype}")
-    elif dtype is None and kind not in kinds:
-        expected = " or ".join(kinds)
-        yield Fault(path=path, message=f"dtype is {_dtype(array)}, expected {expected}", cure=f"store it as {expected}")
-    found = array.shape
-    if found is None:  # an HDF5 null dataspace
-        yield Fault(path=path, message="holds nothing", cure="remove it or give it values")
-    elif shape is None:
-        if not found:
-            yield Fault(path=path, message="is a single value, expected a row a unit or trial", cure="make it an array")
-    elif len(found) != len(shape) or any(isinstance(n, int) and n != m for n, m in zip(shape, found, strict=True)):
+    if array.shape is None:  # an HDF5 null dataspace
+        yield Fault(path, "holds nothing", "give it values, or remove it")
+        return
+    dtype, kind = schema.dtype_of(path), kind_of(array)
+    if kind == "other" or (kind not in kinds if dtype is None else array.dtype.newbyteorder("=") != dtype):
+        expected = " or ".join(kinds) if dtype is None else str(dtype)
+        yield Fault(path, f"dtype is {_describe(array)}, expected {expected}", f"store {expected} values")
+    if shape is not None and not _fits(array.shape, shape):
         expected = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
-        yield Fault(path=path, message=f"shape is {found}, expected {expected}", cure="make the lengths agree")
+        yield Fault(path, f"shape is {array.shape}, expected {expected}", "make the lengths agree")
     if isinstance(array, h5py.Dataset) and not _is_stored(array):
-        yield Fault(path=path, message="declared but not stored in full", cure="convert the recording again")
+        # HDF5 would make up zeros.
+        yield Fault(path, "declared but not stored in full", "convert the recording again")
 
 
-def _dtype(array: Array) -> str:
+def _describe(array: Array) -> str:
     try:
         return "text" if kind_of(array) == "text" else str(array.dtype)
     except (TypeError, ValueError):
         return "unknown"
 
 
+def _fits(found: tuple[int, ...], expected: Sequence[int | str]) -> bool:
+    return len(found) == len(expected) and all(
+        isinstance(size, str) or size == n for n, size in zip(found, expected, strict=True)
+    )
+
+
 def _is_stored(dataset: h5py.Dataset) -> bool:
-    """Whether storage is allocated for all rows; HDF5 would make up zeros for the others."""
+    """Whether there is storage for all rows."""
     if not dataset.size:
         return True
     if dataset.chunks is None:
         return bool(dataset.id.get_storage_size() >= dataset.size * dataset.id.get_type().get_size())
-    wanted = np.prod([-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)], dtype=float)
+    wanted = np.prod(
+        [-(-n // chunk) for n, chunk in zip(dataset.shape, dataset.chunks, strict=True)], dtype=float
+    )
     return bool(dataset.id.get_num_chunks() >= wanted)

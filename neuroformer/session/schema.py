@@ -1,9 +1,7 @@
-"""The layout of a session file: the names, dtypes and limits that writer, reader and rules share.
+"""The layout of a session file: the names, dtypes and sizes that writer, reader and rules share.
 
-docs/session-file.md tells the same to authors of other tools.
+docs/session-file.md says the same to authors of other tools.
 """
-
-from __future__ import annotations
 
 import re
 from types import MappingProxyType
@@ -17,7 +15,6 @@ SCHEMA_VERSION: Final = "1.0"
 KINDS: Final = ("continuous", "categorical", "frames")
 EMISSIONS: Final = ("poisson", "bernoulli")
 
-# Root attributes and the type of each; all are written, text may be empty but for the ids.
 ROOT_ATTRIBUTES: Final = MappingProxyType(
     {
         "session_id": str,
@@ -31,41 +28,31 @@ ROOT_ATTRIBUTES: Final = MappingProxyType(
     }
 )
 TRUTH_ATTRIBUTES: Final = MappingProxyType({"block_s": float, "dt": float, "emission": str, "hidden": int})
+TRUTH_ARRAYS: Final = ("weights", "delays", "log_likelihood", "block_starts")
 
 TIMES: Final = "events/times"
 UNITS: Final = "events/units"
 AMPLITUDES: Final = "events/amplitudes"
 COUNTS: Final = "events/counts"
 INTERVALS: Final = "intervals"
-
-# Groups that hold one series (traces) or one series a name (stimulus, behavior).
 SERIES_GROUPS: Final = ("stimulus", "behavior")
 
-# Arrays that must have exactly one dtype, by path.
-DTYPES: Final = MappingProxyType(
-    {
-        TIMES: np.dtype(np.float64),
-        UNITS: np.dtype(np.int32),
-        AMPLITUDES: np.dtype(np.float32),
-        INTERVALS: np.dtype(np.float64),
-        "trials/start": np.dtype(np.float64),
-        "trials/stop": np.dtype(np.float64),
-        "truth/weights": np.dtype(np.float32),
-        "truth/delays": np.dtype(np.float32),
-        "truth/log_likelihood": np.dtype(np.float64),
-        "truth/block_starts": np.dtype(np.float64),
-    }
+# Everything that may be in a file.
+GROUP_PATHS: Final = re.compile(
+    r"|events|units|trials|traces|stimulus|behavior|(stimulus|behavior)/[^/]+|truth|truth/extra"
 )
-TIMESTAMPS_DTYPE: Final = np.dtype(np.float64)
+ARRAY_PATHS: Final = re.compile(
+    r"events/(times|units|amplitudes|counts|index)|units/[^/]+|trials/[^/]+|intervals"
+    r"|(traces|(stimulus|behavior)/[^/]+)/(timestamps|values|labels|index)"
+    r"|truth/(weights|delays|log_likelihood|block_starts|extra/[^/]+)"
+)
+TIMESTAMP_PATHS: Final = re.compile(r"(traces|(stimulus|behavior)/[^/]+)/timestamps")
 
+# Kinds of values, as `layout.kind_of` names them, where any dtype of a kind will do.
+NUMBER_KINDS: Final = ("float", "integer", "boolean")
+VALUE_KINDS: Final = (*NUMBER_KINDS, "text")
 
-def is_timestamps(path: str) -> bool:
-    """Whether `path` holds the timestamps of a series."""
-    parts = path.split("/")
-    return parts[-1] == "timestamps" and (parts[0] == "traces" or (parts[0] in SERIES_GROUPS and len(parts) == 3))
-
-
-# Columns of the unit table whose meaning is fixed: kinds allowed (as `layout.kind_of` names them) and dimensions.
+# Columns of the unit table whose meaning is fixed: kinds of values and number of dimensions.
 UNIT_COLUMNS: Final[MappingProxyType[str, tuple[tuple[str, ...], int]]] = MappingProxyType(
     {
         "id": (("text", "integer"), 1),
@@ -77,23 +64,41 @@ UNIT_COLUMNS: Final[MappingProxyType[str, tuple[tuple[str, ...], int]]] = Mappin
     }
 )
 
-# Every INDEX_STRIDE-th time is kept apart, so that a slice is found without bisecting the compressed file.
-INDEX: Final = "index"
+_DTYPES: Final = {
+    TIMES: np.float64,
+    UNITS: np.int32,
+    AMPLITUDES: np.float32,
+    INTERVALS: np.float64,
+    "trials/start": np.float64,
+    "trials/stop": np.float64,
+    "truth/weights": np.float32,
+    "truth/delays": np.float32,
+    "truth/log_likelihood": np.float64,
+    "truth/block_starts": np.float64,
+}
+
+# A file keeps every INDEX_STRIDE-th time apart, so that a slice is found by reading one block of times.
 INDEX_STRIDE: Final = 4096
 
-# Chunks: a few seconds of a large recording, small enough that a 2 s slice decompresses little beside itself.
+# Chunks are read whole: large enough to compress well, small enough that 2 s take little beside themselves.
 EVENT_CHUNK: Final = 16_384  # events
-SERIES_CHUNK_BYTES: Final = 128 * 1024
-COMPRESSION: Final[MappingProxyType[str, Any]] = MappingProxyType(
+CHUNK_BYTES: Final = 128 * 1024  # of all other arrays
+STORAGE: Final[MappingProxyType[str, Any]] = MappingProxyType(
     {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
 )
 
-# Everything that may be in a file; a misspelt group would otherwise be passed over in silence.
-GROUP_PATHS: Final = re.compile(
-    r"|events|units|trials|traces|stimulus|behavior|(stimulus|behavior)/[^/]+|truth|truth/extra"
-)
-ARRAY_PATHS: Final = re.compile(
-    r"events/(times|units|amplitudes|counts|index)|units/[^/]+|trials/[^/]+|intervals"
-    r"|(traces|(stimulus|behavior)/[^/]+)/(timestamps|values|labels|index)"
-    r"|truth/(weights|delays|log_likelihood|block_starts|extra/[^/]+)"
-)
+
+def is_timestamps(path: str) -> bool:
+    """Whether the array at `path` holds the timestamps of a series."""
+    return TIMESTAMP_PATHS.fullmatch(path) is not None
+
+
+def dtype_of(path: str) -> np.dtype | None:
+    """The one dtype that the array at `path` may have; None when there is a choice."""
+    dtype = np.float64 if is_timestamps(path) else _DTYPES.get(path)
+    return None if dtype is None else np.dtype(dtype)
+
+
+def index_of(path: str) -> str:
+    """Where the coarse index of the times at `path` is kept: `index` beside them."""
+    return f"{path.rpartition('/')[0]}/index"

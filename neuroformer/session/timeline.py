@@ -1,6 +1,4 @@
-"""Find a time in a long sorted dataset by reading one block of it."""
-
-from __future__ import annotations
+"""Find a span in a long sorted dataset of times by reading little of it."""
 
 import h5py
 import numpy as np
@@ -20,19 +18,18 @@ def read_span(
     """The rows whose time lies in [start, stop), and their times.
 
     Args:
-        times: (E,) sorted dataset, seconds.
-        index: its `coarse_index`.
+        times: (E,) sorted, seconds.
+        index: the `coarse_index` of `times`.
         start: seconds; None for the first row.
-        stop: seconds; None for the last row.
+        stop: seconds, not before start; None for the last row.
 
     Returns:
-        The slice of rows and their times (n,) float64. At most one block beyond either end is read.
+        The slice of rows and their times (n,) float64. At most a stride beyond either end is read.
     """
-    n = times.shape[0]
-    # All times before block b are < start, and all from block c on are >= stop.
+    # The first row at or after a time lies behind the last stride that begins before it.
     low = 0 if start is None else max(int(np.searchsorted(index, start)) - 1, 0) * INDEX_STRIDE
-    high = n if stop is None else min(int(np.searchsorted(index, stop)) * INDEX_STRIDE, n)
-    block = read(times, slice(low, max(low, high)))
-    first = 0 if start is None else int(np.searchsorted(block, start))
-    last = len(block) if stop is None else max(first, int(np.searchsorted(block, stop)))
-    return slice(low + first, low + last), block[first:last]
+    high = len(times) if stop is None else min(int(np.searchsorted(index, stop)) * INDEX_STRIDE, len(times))
+    near = read(times, slice(low, max(low, high)))
+    first = 0 if start is None else int(np.searchsorted(near, start))
+    last = len(near) if stop is None else int(np.searchsorted(near, stop))
+    return slice(low + first, low + last), near[first:last]

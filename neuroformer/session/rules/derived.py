@@ -1,0 +1,38 @@
+"""Rules of what a file keeps beside the data to be read fast: counts by unit and coarse indices of time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from neuroformer.session import schema
+from neuroformer.session.layout import Layout, blocks, read
+from neuroformer.session.types import Fault
+
+
+def check_derived(layout: Layout) -> list[Fault]:
+    """Faults of counts and indices, for a layout in which `check` found none."""
+    faults: list[Fault] = []
+    for path in [schema.TIMES, *(path for path in layout.arrays if schema.is_timestamps(path))]:
+        # The first row of a block is no multiple of the stride in general.
+        every = [
+            times[-first % schema.INDEX_STRIDE :: schema.INDEX_STRIDE]
+            for first, times in blocks(layout.arrays[path])
+        ]
+        faults.extend(_compare(layout, schema.index_of(path), np.concatenate(every), f"the times in {path}"))
+    counts = np.zeros(layout.attributes[""]["n_units"], dtype=np.int64)
+    for _, units in blocks(layout.arrays[schema.UNITS]):
+        counts += np.bincount(units, minlength=len(counts))
+    faults.extend(_compare(layout, schema.COUNTS, counts, f"the units in {schema.UNITS}"))
+    return faults
+
+
+def _compare(layout: Layout, path: str, expected: np.ndarray, source: str) -> Iterator[Fault]:
+    found = layout.arrays.get(path)
+    cure = "convert the recording again"
+    if found is None:
+        yield Fault(path, "missing", cure)
+    elif found.shape != expected.shape or found.dtype != expected.dtype:
+        what = f"is {found.dtype} {found.shape}, expected {expected.dtype} {expected.shape}"
+        yield Fault(path, what, cure)
+    elif not np.array_equal(read(found), expected):
+        yield Fault(path, f"does not agree with {source}", cure)
