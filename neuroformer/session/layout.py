@@ -23,7 +23,7 @@ DEPTH = 3  # of groups, as in truth/extra/NAME
 RECONVERT = "convert the recording again"
 
 # What h5py raises on damaged files, by where the damage is met.
-READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, MemoryError)
+READ_ERRORS = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 
 
 class UnreadableError(OSError):
@@ -170,7 +170,7 @@ def read(array: Array, rows: slice | tuple[()] = ()) -> np.ndarray:
         return array[rows]
     try:
         if kind_of(array) == "text":
-            return np.asarray(array.asstr()[rows]).astype(np.str_)
+            return np.asarray(array.asstr("utf-8")[rows]).astype(np.str_)
         return native(np.asarray(array[rows]))
     except READ_ERRORS as error:
         raise UnreadableError(str(array.name).lstrip("/"), error) from error

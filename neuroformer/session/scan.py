@@ -22,7 +22,7 @@ class Tally:
 
     def add(self, bad: np.ndarray) -> None:
         """Take in the next block of rows; `bad` (n, …) is true where a row fails."""
-        failed = np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))
+        failed = np.flatnonzero(bad.any(axis=tuple(range(1, bad.ndim))))
         if self.count == 0 and len(failed):
             self.first = self.rows + int(failed[0])
         self.count += len(failed)

@@ -1,13 +1,13 @@
 """Write a session file: checked first, then whole or not at all."""
 
-import io
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from neuroformer.errors import UserError
-from neuroformer.files import atomic_path
+from neuroformer.hdf5 import atomic_hdf5
 from neuroformer.session import schema
 from neuroformer.session.layout import Layout, blocks, kind_of
 from neuroformer.session.rules import check
@@ -41,35 +41,25 @@ def write_session(path: str | Path, data: SessionData, *, overwrite: bool = Fals
     layout = Layout.from_data(data)
     if faults := check(layout):
         raise UserError("\n".join(f"{path}: not written: {fault}" for fault in faults))
-    image = _image(layout)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(image)
-    return path
-
-
-def _image(layout: Layout) -> memoryview:
-    """The bytes of the file.
-
-    HDF5 writes to memory and Python to the disk: on a full disk HDF5 can neither flush nor close its file,
-    and takes the process down with it at exit. The price is the compressed size in memory, beside the data.
-    """
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
+    with atomic_hdf5(path) as (file, heed_interrupt):
         file.attrs["format"] = schema.FORMAT
         file.attrs["schema_version"] = schema.SCHEMA_VERSION
         for group, attributes in layout.attributes.items():
             file.require_group(f"/{group}").attrs.update(attributes)
-        for path, array in layout.arrays.items():
-            _store(file, path, array)
-        # What follows from the data is kept beside them, to be read fast.
-        counts = np.bincount(layout.arrays[schema.UNITS], minlength=layout.attributes[""]["n_units"])
-        _store(file, schema.COUNTS, counts.astype(np.int64))
-        for path in [schema.TIMES, *(path for path in layout.arrays if schema.is_timestamps(path))]:
-            _store(file, schema.index_of(path), coarse_index(layout.arrays[path]))
-    return buffer.getbuffer()
+        for name, array in (layout.arrays | _derived(layout)).items():
+            _store(file, name, array, heed_interrupt)
+    return path
 
 
-def _store(file: h5py.File, path: str, array: np.ndarray) -> None:
+def _derived(layout: Layout) -> dict[str, np.ndarray]:
+    """What follows from the data and is kept beside them, to be read fast."""
+    counts = np.bincount(layout.arrays[schema.UNITS], minlength=layout.attributes[""]["n_units"])
+    times = [schema.TIMES, *(path for path in layout.arrays if schema.is_timestamps(path))]
+    indices = {schema.index_of(path): coarse_index(layout.arrays[path]) for path in times}
+    return {schema.COUNTS: counts.astype(np.int64), **indices}
+
+
+def _store(file: h5py.File, path: str, array: np.ndarray, heed_interrupt: Callable[[], None]) -> None:
     if kind_of(array) == "text":
         file.create_dataset(path, data=array.astype(object), dtype=h5py.string_dtype("utf-8"))
         return
@@ -81,5 +71,6 @@ def _store(file: h5py.File, path: str, array: np.ndarray) -> None:
     )
     chunks = (min(max(n_rows, 1), len(array)), *array.shape[1:])
     dataset = file.create_dataset(path, array.shape, array.dtype, chunks=chunks, **schema.STORAGE)
-    for first, values in blocks(array):  # so that Ctrl-C is heard between blocks
+    for first, values in blocks(array):
         dataset[first : first + len(values)] = values
+        heed_interrupt()
