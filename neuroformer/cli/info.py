@@ -196,7 +196,7 @@ def _circuit(truth: dict[str, Any]) -> str:
 
 
 def _tally(counts: dict[str, int]) -> str:
-    most = sorted(counts, key=lambda name: -counts[name])
+    most = sorted(counts, key=lambda name: (not name, -counts[name]))  # unknown last
     return _some([f"{name or '(unknown)'} {counts[name]:,}" for name in most])
 
 
