@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
+import numpy as np
 from omegaconf import MISSING
 
 from neuroformer.cli.command import Command
@@ -61,12 +62,12 @@ def run(config: ConvertConfig) -> int:
             write_session(target, data, overwrite=config.overwrite)
         except (UserError, OSError) as error:
             failed += 1
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = getattr(error, "strerror", None) or error
             print(f"error: {name}: {reason}", file=sys.stderr, flush=True)
             continue
         sources[data.session_id] = name
         done[data.session_id] = _metrics(imported, name)
-        print(f"{name} → {target}: {_describe(data)}", flush=True)
+        print(f"{Path(name).name} → {target}: {_describe(data)}", flush=True)
         for note in imported.notes:
             print(f"  note: {note}")
     if done:
@@ -107,10 +108,13 @@ def _import(path: Path, config: ConvertConfig, mapping: ArrayMapping | None) -> 
 
 def _is_nwb(path: Path) -> bool:
     """Whether a file is NWB, by its name or, for other HDF5 files, its mark."""
-    if path.suffix.lower() in (".h5", ".hdf5") and h5py.is_hdf5(path):
+    if path.suffix.lower() not in (".h5", ".hdf5"):
+        return path.suffix.lower() == ".nwb"
+    try:
         with h5py.File(path, "r") as file:
             return "nwb_version" in file.attrs
-    return path.suffix.lower() == ".nwb"
+    except OSError:  # broken: whoever reads it says how
+        return False
 
 
 def _metrics(imported: Imported, name: str) -> dict[str, Any]:
@@ -120,18 +124,25 @@ def _metrics(imported: Imported, name: str) -> dict[str, Any]:
         "units": data.n_units,
         "events": len(data.events),
         "seconds": data.stop - data.start,
+        "valid_seconds": _valid(data),
         "notes": list(imported.notes),
     }
 
 
 def _describe(data: SessionData) -> str:
     parts = [f"{data.n_units:,} units", f"{len(data.events):,} events", _duration(data.stop - data.start)]
+    if _valid(data) < 0.99 * (data.stop - data.start):
+        parts[-1] += f" (valid {_duration(_valid(data))})"
     for title, names in (("stimulus", data.stimulus), ("behavior", data.behavior)):
         if names:
             parts.append(f"{title} {' '.join(names)}")
     if data.trials:
         parts.append(f"{len(data.trials['start'])} trials")
     return ", ".join(parts)
+
+
+def _valid(data: SessionData) -> float:
+    return float(np.diff(data.intervals, axis=1).sum())
 
 
 def _duration(seconds: float) -> str:

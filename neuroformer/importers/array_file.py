@@ -36,15 +36,9 @@ class ArrayFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._open = contextlib.ExitStack()
-        try:
-            self._readers = _readers(path, self._open)
-        except UserError:
-            raise
-        except Exception as error:  # the file formats' libraries raise all kinds on broken files
-            raise UserError(
-                f"{_reason(error)}; the file is cut short or is no {path.suffix} file, copy it anew"
-            ) from error
+        with contextlib.ExitStack() as stack:
+            self._readers = _opened(path, stack)
+            self._open = stack.pop_all()
         self.keys = list(self._readers)
         self._values: dict[str, Value] = {}
 
@@ -67,7 +61,7 @@ class ArrayFile:
                 self._values[key] = self._readers[key]()
             except UserError as error:
                 raise UserError(f"{where}: array {key!r} {error}") from error
-            except Exception as error:  # as above
+            except Exception as error:  # the libraries behind raise all kinds on broken files
                 reason = (
                     PICKLED
                     if "allow_pickle" in str(error)
@@ -148,11 +142,22 @@ def _reason(error: Exception) -> str:
 Readers = Mapping[str, Callable[[], Value]]
 
 
+def _opened(path: Path, stack: contextlib.ExitStack) -> Readers:
+    try:
+        return _readers(path, stack)
+    except (UserError, PermissionError):
+        raise
+    except Exception as error:  # the libraries behind raise all kinds on broken files
+        raise UserError(
+            f"{_reason(error)}; the file is cut short or is no {path.suffix} file, copy it anew"
+        ) from error
+
+
 def _readers(path: Path, stack: contextlib.ExitStack) -> Readers:
     """The keys of a file and how to read each; what is opened is left to `stack` to close."""
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        archive = np.load(path, allow_pickle=False)
+        archive = np.load(stack.enter_context(path.open("rb")), allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise UserError(
                 "holds one unnamed array, expected several; write them with np.savez(path, name=array)"

@@ -142,8 +142,8 @@ def _check_durations(where: str, table: Mapping[str, np.ndarray]) -> None:
     if backward.size:
         row = backward[0]
         raise UserError(
-            f"{where}: {backward.size} of negative or no duration (row {row}: start "
-            f"{table['start'][row]:g} s, stop {table['stop'][row]:g} s); correct start and stop, or remove these rows"
+            f"{where}: {backward.size} of negative or no duration (row {row}: {table['start'][row]:g} to "
+            f"{table['stop'][row]:g} s); correct start and stop, or remove these rows"
         )
 
 

@@ -3,8 +3,9 @@
 The calcium signal of a unit is taken to jump at each event and to decay exponentially in between (an AR(1)
 process), seen through noise on a baseline: y_t = b + c_t + noise, c_t = g c_{t-1} + s_t with
 g = exp(-step / decay). OASIS (Friedrich, Zhou & Paninski 2017, PLoS Comput Biol 13:e1005423) finds the jumps
-s_t, each either 0 or at least a threshold. An event is such a jump: its time is the frame in which it appears,
-its amplitude the jump in units of the trace. It is an upward step that noise does not explain, not a spike.
+s_t, each either 0 or at least a threshold. An event is such a jump: its time is the frame in which it
+appears, its amplitude the jump in units of the trace. It is an upward step that noise does not explain, not a
+spike.
 """
 
 import math
@@ -109,8 +110,8 @@ def noise_level(trace: np.ndarray) -> float:
 def estimate_decay(values: np.ndarray, step: float) -> float:
     """Decay time of the calcium signal, seconds: that of the traces' autocovariance, median over the units.
 
-    White noise touches the autocovariance r at lag 0 only; beyond, r_{k+1} = g r_k holds for an AR(1) process,
-    so that g = Σ_k r_k r_{k+1} / Σ_k r_k² over lags 1 … 5. Units whose activity is slow seem to decay slowly.
+    White noise touches the autocovariance r at lag 0 only; beyond, r_{k+1} = g r_k for an AR(1) process, so
+    that g = Σ_k r_k r_{k+1} / Σ_k r_k² over lags 1 … 5. Units whose activity is slow seem to decay slowly.
 
     Args:
         values: (T, N) traces, NaN where missing.

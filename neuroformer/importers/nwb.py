@@ -1,5 +1,6 @@
 """Neurodata Without Borders files, through pynwb."""
 
+import contextlib
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -48,18 +49,17 @@ def import_nwb(path: str | Path, options: NwbOptions | None = None) -> Imported:
     path = Path(path)
     options = options or NwbOptions()
     pynwb = _pynwb()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         warnings.simplefilter("ignore")  # what pynwb thinks of files by older writers is not for the reader
         try:
-            io = pynwb.NWBHDF5IO(str(path), mode="r", load_namespaces=True)
+            io = stack.enter_context(pynwb.NWBHDF5IO(str(path), mode="r", load_namespaces=True))
             file = io.read()
         except Exception as error:  # hdmf and h5py raise all kinds on broken files
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UserError(
                 f"no readable NWB file ({reason}); copy it anew, or check it with nwbinspector"
             ) from error
-        with io:
-            return _read(path, file, options)
+        return _read(path, file, options)
 
 
 def _pynwb() -> Any:
