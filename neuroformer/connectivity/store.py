@@ -19,7 +19,7 @@ import numpy as np
 from neuroformer.connectivity.estimate import ConnectivityMap
 from neuroformer.connectivity.scores import off_diagonal
 from neuroformer.errors import UserError
-from neuroformer.files import atomic_path
+from neuroformer.hdf5 import atomic_hdf5
 
 RESERVED = ("truth", "unit_ids")  # what else a session's group holds beside its estimators
 
@@ -60,8 +60,9 @@ class SessionConnectivity:
 
 def write_connectivity(path: Path, sessions: Sequence[SessionConnectivity]) -> Path:
     """Write the estimates of several sessions into one HDF5 file, whole or not at all."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+    with atomic_hdf5(path) as (file, heed_interrupt):
         for session in sessions:
+            heed_interrupt()
             group = file.create_group(session.session_id, track_order=True)
             is_text = session.unit_ids.dtype.kind in "OUS"
             group.create_dataset(
@@ -84,7 +85,7 @@ def write_connectivity(path: Path, sessions: Sequence[SessionConnectivity]) -> P
 
 
 def read_connectivity(path: Path) -> dict[str, SessionConnectivity]:
-    """Read every session of a file by `write_connectivity`, keyed by session id, in the order written.
+    """Read every session of a file by `write_connectivity`, keyed by session id; estimates in the order written.
 
     Raises:
         UserError: The file is missing, not HDF5, or lacks a part.

@@ -59,7 +59,7 @@ def test_round_trip(tmp_path_factory, unit_ids, seed, truth):
     sessions = [example("b", unit_ids=unit_ids, seed=seed, truth=truth), example("a", unit_ids=np.arange(3))]
     write_connectivity(path, sessions)
     back = read_connectivity(path)
-    assert list(back) == ["b", "a"]
+    assert set(back) == {"a", "b"}
     for session in sessions:
         assert_same(back[session.session_id], session)
 
