@@ -1,0 +1,71 @@
+"""What the data side hands to the model: chunks of several sessions, padded into one batch.
+
+It stands between `neuroformer.data` and `neuroformer.model` so that neither needs to know the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """B chunks of T bins, each with up to N units and E events; sessions may differ from row to row.
+
+    A bin before the start of its epoch holds no event and is not scored: what happened there is unknown and the
+    model treats it as silent. Padding is marked in `unit_mask` and `event_mask`.
+    """
+
+    session: Tensor
+    """(B,) int64: index of the session in the vocabulary."""
+    unit_row: Tensor
+    """(B, N) int64: vocabulary row of each unit; 0 where padded."""
+    unit_mask: Tensor
+    """(B, N) bool: true for a real unit."""
+    event_unit: Tensor
+    """(B, E) int64: unit of each event, as a column of `unit_row`; events in order of (bin, unit)."""
+    event_bin: Tensor
+    """(B, E) int64: bin of each event, 0 … T − 1."""
+    event_level: Tensor
+    """(B, E) int64: amplitude level of each event; 0 for spikes."""
+    event_mask: Tensor
+    """(B, E) bool: true for a real event."""
+    scored: Tensor
+    """(B, T) bool: true where the bin counts in the likelihood; the bins before are history."""
+
+    @property
+    def n_bins(self) -> int:
+        """T, history included."""
+        return self.scored.shape[1]
+
+    @property
+    def first_scored(self) -> int:
+        """The first bin that any row scores; nothing before it needs an intensity."""
+        columns = self.scored.any(0)
+        return int(columns.to(torch.int8).argmax()) if bool(columns.any()) else self.n_bins
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch on another device."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)}
+        return Batch(**moved)
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory (called by the DataLoader)."""
+        return Batch(**{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
+
+    def counts(self, weight: Tensor | None = None, *, scored_only: bool = False) -> Tensor:
+        """Events of each unit in each bin, each event counting 1 or its `weight` (B, E): (B, T, N) float.
+
+        Args:
+            weight: what an event counts.
+            scored_only: return only the bins from `first_scored` on.
+        """
+        n_rows, n_units = self.unit_row.shape
+        weight = self.event_mask.to(torch.get_default_dtype()) if weight is None else weight * self.event_mask
+        counts = weight.new_zeros(n_rows, self.n_bins * n_units)
+        cell = self.event_bin * n_units + self.event_unit
+        counts = counts.scatter_add(1, cell, weight).view(n_rows, self.n_bins, n_units)
+        return counts[:, self.first_scored :] if scored_only else counts

@@ -1,0 +1,50 @@
+"""Chunks of several sessions → one padded batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from neuroformer.batch import Batch
+from neuroformer.data.recording import Chunk
+from neuroformer.data.vocabulary import Vocabulary
+
+
+def collate(chunks: Sequence[Chunk], vocabulary: Vocabulary) -> Batch:
+    """Pad chunks to the most units, events and scored bins among them.
+
+    All chunks have the same history, so that scoring begins at one bin in every row.
+    """
+    history = chunks[0].history
+    assert all(c.history == history for c in chunks)
+    n_rows = len(chunks)
+    n_units = max(vocabulary[c.session_id].n_units for c in chunks)
+    n_events = max(1, *(len(c.tokens) for c in chunks))
+    n_scored = max(c.n_scored for c in chunks)
+    session = torch.zeros(n_rows, dtype=torch.long)
+    unit_row = torch.zeros(n_rows, n_units, dtype=torch.long)
+    unit_mask = torch.zeros(n_rows, n_units, dtype=torch.bool)
+    event = torch.zeros(3, n_rows, n_events, dtype=torch.long)
+    event_mask = torch.zeros(n_rows, n_events, dtype=torch.bool)
+    scored = torch.zeros(n_rows, history + n_scored, dtype=torch.bool)
+    for row, chunk in enumerate(chunks):
+        entry = vocabulary[chunk.session_id]
+        session[row] = vocabulary.index(chunk.session_id)
+        unit_row[row, : entry.n_units] = vocabulary.offset(chunk.session_id) + torch.arange(entry.n_units)
+        unit_mask[row, : entry.n_units] = True
+        tokens = chunk.tokens
+        for k, values in enumerate((tokens.units, tokens.bins, tokens.levels)):
+            event[k, row, : len(tokens)] = torch.from_numpy(values.astype("int64"))
+        event_mask[row, : len(tokens)] = True
+        scored[row, history : history + chunk.n_scored] = True
+    return Batch(
+        session=session,
+        unit_row=unit_row,
+        unit_mask=unit_mask,
+        event_unit=event[0],
+        event_bin=event[1],
+        event_level=event[2],
+        event_mask=event_mask,
+        scored=scored,
+    )

@@ -1,0 +1,158 @@
+"""The DataModule: session files → batches for training, validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from glob import glob
+from pathlib import Path
+
+import lightning as L
+from torch.utils.data import DataLoader, Dataset
+
+from neuroformer.batch import Batch
+from neuroformer.data.collate import collate
+from neuroformer.data.recording import Chunk, Recording
+from neuroformer.data.sampler import ChunkKey, PassSampler
+from neuroformer.data.splits import Part
+from neuroformer.data.vocabulary import Vocabulary
+from neuroformer.errors import UserError
+from neuroformer.settings.data import DataConfig
+
+
+def find_sessions(patterns: Sequence[str]) -> list[Path]:
+    """Session files that match, sorted within each pattern, each once.
+
+    Raises:
+        UserError: nothing was named, or a name matches no file.
+    """
+    if not patterns:
+        raise UserError("data.sessions is empty; name session files, such as 'data.sessions=[sessions/*.h5]'")
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        matches = sorted(glob(pattern)) if any(c in pattern for c in "*?[") else [pattern]
+        if not matches:
+            raise UserError(f"data.sessions: no file matches {pattern!r} in {Path.cwd()}; check the name")
+        found.update(dict.fromkeys(map(Path, matches)))
+    return list(found)
+
+
+class _Chunks(Dataset[Chunk]):
+    """Reads chunks by key; picklable, so that workers under fork and spawn can have it."""
+
+    def __init__(self, recordings: Sequence[Recording], vocabulary: Vocabulary, history: int) -> None:
+        self.recordings, self.vocabulary, self.history = recordings, vocabulary, history
+
+    def __getitem__(self, key: ChunkKey) -> Chunk:
+        recording = self.recordings[key.recording]
+        edges = self.vocabulary[recording.session_id].level_edges
+        return recording.chunk(key.span, self.history, edges)
+
+
+class RecordingsModule(L.LightningDataModule):
+    """Chunks of many sessions.
+
+    Args:
+        config: what to read and how.
+        context_bins: bins of the past that the model looks at.
+        batches_per_epoch: training steps between two validations.
+        vocabulary: a vocabulary to use and, with new sessions, to extend; by default a new one.
+        grow: whether sessions that the given vocabulary lacks are added; otherwise they are refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: DataConfig,
+        context_bins: int,
+        batches_per_epoch: int = 100,
+        vocabulary: Vocabulary | None = None,
+        grow: bool = True,
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        self.config = config
+        self.context_bins = context_bins
+        self.batches_per_epoch = batches_per_epoch
+        self.recordings = [
+            Recording(path, bin_s=config.bin_s, split=config.split, context_bins=context_bins)
+            for path in find_sessions(config.sessions)
+        ]
+        self.vocabulary = Vocabulary(bin_s=config.bin_s) if vocabulary is None else vocabulary
+        if abs(self.vocabulary.bin_s - config.bin_s) > 1e-12:
+            raise UserError(
+                f"data.bin_s={config.bin_s:g}: the model was trained on bins of {self.vocabulary.bin_s:g} s; "
+                "use the same width"
+            )
+        seen: dict[str, Path] = {}
+        for recording in self.recordings:
+            name, path = recording.session_id, Path(recording.session.path)
+            if name in seen:
+                raise UserError(
+                    f"{path}: session_id {name!r} is also that of {seen[name]}; give every session its own"
+                )
+            seen[name] = path
+            if grow and name not in self.vocabulary:
+                self.vocabulary.add(recording.entry(config.levels))
+            entry = self.vocabulary[name]
+            if entry.n_units != recording.session.n_units:
+                raise UserError(
+                    f"{path}: {recording.session.n_units} units, but the model knows session {name!r} with "
+                    f"{entry.n_units}; use the file that the model was trained on, or give it another session_id"
+                )
+
+    def in_order(
+        self, part: Part, recordings: Sequence[Recording] | None = None
+    ) -> Iterator[tuple[list[ChunkKey], Batch]]:
+        """Batches of a part that score every bin once, in order, each bin with the whole context before it.
+
+        Args:
+            part: which part.
+            recordings: by default all.
+
+        Yields:
+            The spans of the rows (their `recording` counts within `recordings`) and the batch.
+        """
+        recordings = self.recordings if recordings is None else recordings
+        keys = self._keys(part, recordings)
+        yield from zip(keys, self._loader(recordings, keys, self.context_bins), strict=True)
+
+    def train_dataloader(self) -> DataLoader[Chunk]:
+        """Shuffled training chunks."""
+        config = self.config
+        sampler = PassSampler(
+            recordings=self.recordings,
+            chunk_bins=max(1, round(config.chunk_s / config.bin_s)),
+            batch_size=config.batch_size,
+            batches_per_epoch=self.batches_per_epoch,
+            seed=config.seed,
+        )
+        return self._loader(self.recordings, sampler, round(config.warmup_s / config.bin_s))
+
+    def val_dataloader(self) -> DataLoader[Chunk]:
+        """Validation bins, each once."""
+        return self._loader(self.recordings, self._keys("val", self.recordings), self.context_bins)
+
+    def _keys(self, part: Part, recordings: Sequence[Recording]) -> list[list[ChunkKey]]:
+        # Long pieces: what is read and computed for the context is spent once per piece.
+        size = max(round(self.config.chunk_s / self.config.bin_s), 2 * self.context_bins)
+        keys = [
+            ChunkKey(recording=i, span=span)
+            for i, r in enumerate(recordings)
+            for span in r.tiles(part, size, shift=size)
+        ]
+        rows = max(1, self.config.batch_size // 2)
+        return [keys[i : i + rows] for i in range(0, len(keys), rows)]
+
+    def _loader(
+        self, recordings: Sequence[Recording], batches: PassSampler | list[list[ChunkKey]], history: int
+    ) -> DataLoader[Chunk]:
+        workers = self.config.workers
+        return DataLoader(
+            _Chunks(recordings, self.vocabulary, history),
+            batch_sampler=batches,
+            collate_fn=partial(collate, vocabulary=self.vocabulary),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            multiprocessing_context="spawn" if workers > 0 else None,
+        )

@@ -1,0 +1,150 @@
+"""A session seen through the token clock: epochs, split spans, and chunks read slice by slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neuroformer.data.clock import Epoch, epochs_of
+from neuroformer.data.splits import Part, Span, split_epochs
+from neuroformer.data.tokens import Tokens, level_edges, tokenize
+from neuroformer.data.vocabulary import SessionEntry
+from neuroformer.session import Session
+from neuroformer.settings.data import SplitConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """One row of a batch: tokens of [start − history, stop) with bins counted from start − history.
+
+    Attributes:
+        session_id: whose tokens they are.
+        tokens: events of the history and of the scored bins.
+        history: bins before the first scored one; those before the epoch's start hold nothing.
+        n_scored: bins that count.
+        time: left edge of the first scored bin, in seconds.
+    """
+
+    session_id: str
+    tokens: Tokens
+    history: int
+    n_scored: int
+    time: float
+
+
+class Recording:
+    """A session file on the clock of the tokens.
+
+    Args:
+        path: the session file.
+        bin_s: width of a bin in seconds.
+        split: how it is cut into parts.
+        context_bins: how far the model looks back; the least gap between parts.
+    """
+
+    def __init__(self, path: str | Path, *, bin_s: float, split: SplitConfig, context_bins: int) -> None:
+        """See the class."""
+        self.session = Session(path)
+        self.bin_s = bin_s
+        self.epochs: list[Epoch] = epochs_of(self.session, bin_s)
+        self.spans = split_epochs(self.epochs, split, context_bins=context_bins, name=str(path))
+
+    @property
+    def session_id(self) -> str:
+        """Name of the session."""
+        return self.session.session_id
+
+    def tokens(self, span: Span, edges: np.ndarray | None = None) -> Tokens:
+        """Tokens of a span, bins counted from the start of the epoch."""
+        epoch = self.epochs[span.epoch]
+        margin = 1e-3 * self.bin_s  # the clock's tolerance decides on the edges, not the slice
+        start = float(epoch.time_of(span.start))
+        stop = float(epoch.time_of(span.stop))
+        tokens = tokenize(self.session.events(start - margin, stop + margin), epoch, edges)
+        inside = (tokens.bins >= span.start) & (tokens.bins < span.stop)
+        return Tokens(bins=tokens.bins[inside], units=tokens.units[inside], levels=tokens.levels[inside])
+
+    def chunk(self, span: Span, history: int, edges: np.ndarray | None = None) -> Chunk:
+        """Read a span with the bins before it; only this slice of the file is read.
+
+        Args:
+            span: the bins to score.
+            history: bins of the past to put before them, as far as the epoch reaches back.
+            edges: inner edges of the amplitude levels.
+        """
+        first = max(0, span.start - history)
+        tokens = self.tokens(Span(epoch=span.epoch, start=first, stop=span.stop), edges)
+        shifted = Tokens(bins=tokens.bins - (span.start - history), units=tokens.units, levels=tokens.levels)
+        time = float(self.epochs[span.epoch].time_of(span.start))
+        return Chunk(
+            session_id=self.session_id, tokens=shifted, history=history, n_scored=len(span), time=time
+        )
+
+    def counts(self, span: Span) -> np.ndarray:
+        """(bins, N) int16: events of each unit in each bin of a span."""
+        tokens = self.tokens(span)
+        counts = np.zeros((len(span), self.session.n_units), np.int16)
+        np.add.at(counts, (tokens.bins - span.start, tokens.units), 1)
+        return counts
+
+    def part(self, part: Part) -> list[Span]:
+        """Spans of a part, in order of time."""
+        return self.spans[part]
+
+    def tiles(self, part: Part, size: int, *, shift: int = 0) -> list[Span]:
+        """Cut a part's spans into pieces of `size` bins (the last of a span may be shorter).
+
+        Args:
+            part: which part.
+            size: bins of a piece.
+            shift: length of a first, shorter piece of every span; moves the cuts from one pass to the next.
+        """
+        pieces = []
+        for span in self.spans[part]:
+            cuts = np.unique(
+                np.clip(np.arange(span.start + shift - size, span.stop + size, size), span.start, span.stop)
+            )
+            pieces += [
+                Span(epoch=span.epoch, start=int(a), stop=int(b))
+                for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+            ]
+        return pieces
+
+    def entry(self, n_levels: int) -> SessionEntry:
+        """What the vocabulary keeps of the session, learned from its training spans alone.
+
+        Args:
+            n_levels: amplitude levels wanted; sessions without amplitudes have one.
+        """
+        n_units = self.session.n_units
+        counts = np.zeros(n_units, np.int64)
+        amplitudes = []
+        for span in self.spans["train"]:
+            epoch = self.epochs[span.epoch]
+            for piece in range(span.start, span.stop, 100_000):
+                stop = min(piece + 100_000, span.stop)
+                events = self.session.events(float(epoch.time_of(piece)), float(epoch.time_of(stop)))
+                counts += np.bincount(events.units, minlength=n_units)
+                if events.amplitudes is not None and n_levels > 1:
+                    amplitudes.append(events.amplitudes)
+        levels = {}
+        if amplitudes:
+            pooled = np.concatenate(amplitudes)
+            edges = level_edges(pooled, n_levels)
+            level = np.searchsorted(edges, pooled, side="right")
+            levels = {
+                "level_edges": edges,
+                "level_amplitudes": np.array([np.median(pooled[level == k]) for k in range(len(edges) + 1)]),
+                "level_counts": np.bincount(level, minlength=len(edges) + 1),
+            }
+        ids = self.session.units.get("id")
+        return SessionEntry(
+            session_id=self.session_id,
+            n_units=n_units,
+            train_counts=counts,
+            train_bins=sum(len(s) for s in self.spans["train"]),
+            unit_ids=tuple(map(str, ids if ids is not None else range(n_units))),
+            **levels,
+        )

@@ -1,0 +1,86 @@
+"""Events ↔ tokens: every event is one token (unit, bin, level), in order of (bin, unit)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuroformer.data.clock import Epoch
+from neuroformer.session import Events
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """A stretch of a stream: one token per event, sorted by (bin, unit, level).
+
+    Attributes:
+        bins: (E,) int64, bins since the start of the epoch.
+        units: (E,) int32, unit of the session.
+        levels: (E,) int16, amplitude level; 0 where the session has no amplitudes.
+    """
+
+    bins: np.ndarray
+    units: np.ndarray
+    levels: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of tokens."""
+        return len(self.bins)
+
+    def gaps(self) -> np.ndarray:
+        """(E,) int64: bins since the previous token (the first: bins since the start of the epoch)."""
+        return np.diff(self.bins, prepend=0)
+
+
+def tokenize(events: Events, epoch: Epoch, edges: np.ndarray | None = None) -> Tokens:
+    """Cut events into tokens on the clock of an epoch; events outside its whole bins are left out.
+
+    Args:
+        events: events with times in seconds.
+        epoch: the clock of the tokens.
+        edges: (K − 1,) inner edges of K amplitude levels, rising; none for one level.
+    """
+    bins = epoch.bin_of(events.times)
+    inside = (bins >= 0) & (bins < epoch.n_bins)
+    bins, units = bins[inside], events.units[inside]
+    if edges is None or len(edges) == 0 or events.amplitudes is None:
+        levels = np.zeros(len(bins), np.int16)
+    else:
+        levels = np.searchsorted(edges, events.amplitudes[inside], side="right").astype(np.int16)
+    order = np.lexsort((levels, units, bins))
+    return Tokens(bins=bins[order], units=units[order].astype(np.int32), levels=levels[order])
+
+
+def detokenize(tokens: Tokens, epoch: Epoch, amplitudes: np.ndarray | None = None) -> Events:
+    """Turn tokens back into events: m events of a unit in one bin are spread evenly inside it.
+
+    `tokenize(detokenize(tokens, epoch), epoch)` gives back the bins and units exactly.
+
+    Args:
+        tokens: the stretch of a stream.
+        epoch: the clock of the tokens.
+        amplitudes: (K,) amplitude that stands for each level; none for spikes.
+    """
+    cell = tokens.bins * (int(tokens.units.max(initial=0)) + 1) + tokens.units
+    _, first, inverse, size = np.unique(cell, return_index=True, return_inverse=True, return_counts=True)
+    rank = np.arange(len(cell)) - first[inverse]  # tokens of a cell are neighbours: they are sorted
+    times = epoch.start + (tokens.bins + (rank + 0.5) / size[inverse]) * epoch.bin_s
+    order = np.argsort(times, kind="stable")
+    return Events(
+        times=times[order],
+        units=tokens.units[order].astype(np.int32),
+        amplitudes=None if amplitudes is None else amplitudes[tokens.levels][order].astype(np.float32),
+    )
+
+
+def level_edges(amplitudes: np.ndarray, n_levels: int) -> np.ndarray:
+    """Inner edges that cut amplitudes into `n_levels` equally frequent levels; equal edges are merged.
+
+    Returns:
+        (K − 1,) float64 with K ≤ n_levels; empty where all amplitudes are equal or `n_levels` is 1.
+    """
+    if n_levels <= 1 or len(amplitudes) == 0:
+        return np.zeros(0)
+    quantiles = np.quantile(amplitudes.astype(np.float64), np.arange(1, n_levels) / n_levels)
+    return np.unique(quantiles[quantiles > amplitudes.min()])

@@ -1,0 +1,160 @@
+"""The unit vocabulary: (session, unit) → embedding row, with what the model must know of each session.
+
+It holds builtins and NumPy arrays only, travels in the checkpoint, and grows when a session is added: rows that
+exist never move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neuroformer.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionEntry:
+    """One session of the vocabulary.
+
+    Attributes:
+        session_id: unique name of the session.
+        n_units: number of units, N.
+        train_counts: (N,) int64, events of each unit in the training spans.
+        train_bins: bins in the training spans.
+        level_edges: inner edges of the amplitude levels; empty for spikes.
+        level_amplitudes: amplitude that stands for each level (the median of the training events); empty for spikes.
+        level_counts: training events at each level; empty for spikes.
+        unit_ids: (N,) names of the units.
+    """
+
+    session_id: str
+    n_units: int
+    train_counts: np.ndarray
+    train_bins: int
+    level_edges: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    level_amplitudes: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    level_counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    unit_ids: tuple[str, ...] = ()
+
+    @property
+    def n_levels(self) -> int:
+        """Amplitude levels of the session; 1 for spikes."""
+        return len(self.level_edges) + 1
+
+    @property
+    def train_rate(self) -> np.ndarray:
+        """(N,) events per bin of each unit in training; a unit without events counts half an event.
+
+        This is the homogeneous Poisson model, the null of `bits_per_spike`.
+        """
+        return np.maximum(self.train_counts, 0.5) / self.train_bins
+
+
+class Vocabulary:
+    """Sessions in the order in which they were added.
+
+    Args:
+        bin_s: width of a bin in seconds, one for all sessions: a token means the same everywhere.
+    """
+
+    def __init__(self, *, bin_s: float) -> None:
+        """See the class."""
+        self.bin_s = bin_s
+        self._entries: dict[str, SessionEntry] = {}
+        self._offsets: dict[str, int] = {}
+        self.n_rows = 0
+
+    def add(self, entry: SessionEntry) -> None:
+        """Append a session; its units take the next rows.
+
+        Raises:
+            UserError: the session is there already.
+        """
+        if entry.session_id in self._entries:
+            raise UserError(
+                f"session {entry.session_id!r} is in the vocabulary already; every session needs its own session_id"
+            )
+        self._offsets[entry.session_id] = self.n_rows
+        self._entries[entry.session_id] = entry
+        self.n_rows += entry.n_units
+
+    def __len__(self) -> int:
+        """Number of sessions."""
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[SessionEntry]:
+        """Entries in the order of their index."""
+        return iter(self._entries.values())
+
+    def __contains__(self, session_id: object) -> bool:
+        """Whether the session is known."""
+        return session_id in self._entries
+
+    def __getitem__(self, session_id: str) -> SessionEntry:
+        """The entry of a session.
+
+        Raises:
+            UserError: the session is not in the vocabulary.
+        """
+        if session_id not in self._entries:
+            known = ", ".join(list(self._entries)[:5]) + (", …" if len(self) > 5 else "")
+            raise UserError(
+                f"session {session_id!r} is not in the model's vocabulary (it knows {known}); add it with finetune.py"
+            )
+        return self._entries[session_id]
+
+    def index(self, session_id: str) -> int:
+        """Position of a session, its embedding row."""
+        self[session_id]
+        return list(self._entries).index(session_id)
+
+    def offset(self, session_id: str) -> int:
+        """Row of the session's first unit."""
+        self[session_id]
+        return self._offsets[session_id]
+
+    @property
+    def n_levels(self) -> int:
+        """The largest number of amplitude levels of any session."""
+        return max((e.n_levels for e in self), default=1)
+
+    def state(self) -> dict[str, Any]:
+        """Builtins only, for the checkpoint."""
+        return {
+            "bin_s": self.bin_s,
+            "sessions": [
+                {
+                    "session_id": e.session_id,
+                    "n_units": e.n_units,
+                    "train_counts": e.train_counts.tolist(),
+                    "train_bins": int(e.train_bins),
+                    "level_edges": e.level_edges.tolist(),
+                    "level_amplitudes": e.level_amplitudes.tolist(),
+                    "level_counts": e.level_counts.tolist(),
+                    "unit_ids": list(e.unit_ids),
+                }
+                for e in self
+            ],
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Vocabulary:
+        """Rebuild from `state()`."""
+        vocabulary = cls(bin_s=float(state["bin_s"]))
+        for s in state["sessions"]:
+            vocabulary.add(
+                SessionEntry(
+                    session_id=s["session_id"],
+                    n_units=s["n_units"],
+                    train_counts=np.asarray(s["train_counts"], np.int64),
+                    train_bins=s["train_bins"],
+                    level_edges=np.asarray(s["level_edges"], np.float64),
+                    level_amplitudes=np.asarray(s["level_amplitudes"], np.float64),
+                    level_counts=np.asarray(s["level_counts"], np.int64),
+                    unit_ids=tuple(s["unit_ids"]),
+                )
+            )
+        return vocabulary

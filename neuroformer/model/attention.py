@@ -1,0 +1,76 @@
+"""Pre-norm transformer blocks over event tokens, with rotary position on event time.
+
+Legend: B rows, E tokens, D width, H heads, C = D / H.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def rotary_angles(time: Tensor, n_pairs: int, longest: float) -> Tensor:
+    """Angles of the rotary position embedding (Su et al. 2021, arXiv 2104.09864) at real-valued times.
+
+    Args:
+        time: (B, E) in bins.
+        n_pairs: C / 2.
+        longest: the longest period in bins; the shortest is 4 bins.
+
+    Returns:
+        (B, 1, E, C / 2) radians. Only differences of times matter to attention.
+    """
+    exponent = torch.linspace(0, 1, n_pairs, device=time.device) if n_pairs > 1 else time.new_ones(1)
+    period = 4 * (max(longest, 8.0) / 4) ** exponent
+    return (time[:, None, :, None] * (2 * math.pi / period)).float()
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Rotate pairs of channels: (B, H, E, C) by (B, 1, E, C / 2)."""
+    cos, sin = angles.cos(), angles.sin()
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x)); both start as the identity."""
+
+    def __init__(self, *, width: int, heads: int) -> None:
+        """See the class."""
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.RMSNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm_mlp = nn.RMSNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        nn.init.zeros_(self.out.weight)
+        for parameter in self.mlp[2].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, angles: Tensor, mask: Tensor) -> Tensor:
+        """One block.
+
+        Args:
+            x: (B, E, D).
+            angles: (B, 1, E, C / 2).
+            mask: (B, 1, E, E) bool, true where a query (row) may look at a key (column).
+        """
+        q, k, v = self._heads(x, angles)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.out(y.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.norm_mlp(x))
+
+    def weights(self, x: Tensor, angles: Tensor, mask: Tensor) -> Tensor:
+        """Attention weights (B, H, E, E) that `forward` uses; rows sum to 1."""
+        q, k, _ = self._heads(x, angles)
+        scores = (q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
+        return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+
+    def _heads(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.qkv(self.norm_attention(x)).chunk(3, dim=-1)
+        q, k, v = (z.unflatten(-1, (self.heads, -1)).transpose(1, 2) for z in (q, k, v))  # (B, H, E, C)
+        return rotate(q, angles), rotate(k, angles), v

@@ -1,0 +1,162 @@
+"""Coupling attention: fast directed influence of one unit on another.
+
+Linear attention over past events. The score of an event depends on its lag alone, through one positive kernel per head
+that sums to 1 over the lags (a softmax, as attention weights are); the value of an event is its source unit; each
+target reads the heads out with its own weights:
+
+    coupling_j(t) = Σ_h Σ_{i ≠ j} G_h[i, j] · (κ_h * s_i)(t)
+
+so the map over (source, target, lag) is Σ_h G_h[i, j] κ_h(lag) by construction: it *is* the estimate of the wiring.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuroformer.batch import Batch
+from neuroformer.model.filters import causal_filter
+from neuroformer.model.shrinkage import ShrunkWeight
+
+
+class LagKernels(nn.Module):
+    """Positive kernels over the lags 1 … L, each a softmax times √L (so that an event's trace is of order 1)."""
+
+    def __init__(self, *, heads: int, n_lags: int) -> None:
+        """See the class."""
+        super().__init__()
+        # Started as bumps spread evenly over the logarithm of the lag, each as wide as their distance.
+        lag = torch.arange(1, n_lags + 1).log()
+        centre = (torch.arange(heads) + 0.5) / heads * math.log(max(2, n_lags) / 2)
+        width = max(0.5, math.log(max(2, n_lags) / 2) / heads)
+        self.logits = nn.Parameter(-(((lag - centre[:, None]) / width) ** 2).clamp(max=8))
+
+    def forward(self) -> Tensor:
+        """(H, L)."""
+        return self.logits.softmax(-1) * math.sqrt(self.logits.shape[1])
+
+
+class FullCoupling(nn.Module):
+    """One matrix per head and session: (H, N, N), [source, target]. For up to a few hundred units."""
+
+    def __init__(self, *, heads: int, n_lags: int) -> None:
+        """See the class."""
+        super().__init__()
+        self.heads = heads
+        self.kernels = LagKernels(heads=heads, n_lags=n_lags)
+        self.sessions = nn.ModuleList()
+
+    def add_session(self, n_units: int) -> None:
+        """Make room for a session."""
+        self.sessions.append(ShrunkWeight(self.heads, n_units, n_units))
+
+    def forward(self, counts: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the coupling term for the bins from `batch.first_scored` on.
+
+        Args:
+            counts: (B, T, N) past events, weighted.
+            batch: the chunks.
+
+        Returns:
+            Two (B, T − first, N).
+        """
+        traces = causal_filter(counts, self.kernels(), batch.first_scored).movedim(1, 3)  # (B, N, H, T)
+        parts = []
+        for session, rows in rows_by_session(batch):
+            weight = self.sessions[session]
+            n = weight.mean.shape[-1]
+            off = off_diagonal(n, traces)
+            features = (traces if len(rows) == len(traces) else traces[rows])[:, :n].flatten(
+                1, 2
+            )  # (b, N·H, T)
+            mean = _stack(weight.mean * off) @ features
+            variance = _stack(weight.variance * off) @ features.square()
+            pad = (0, 0, 0, traces.shape[1] - n)
+            parts.append((rows, F.pad(mean, pad), F.pad(variance, pad)))
+        order = torch.cat([rows for rows, _, _ in parts]).argsort()
+        if len(parts) == 1:
+            return parts[0][1].mT, parts[0][2].mT
+        mean, variance = (torch.cat([part[k] for part in parts])[order] for k in (1, 2))
+        return mean.mT, variance.mT
+
+    def kl(self, session: int, rows: Tensor) -> Tensor:
+        """KL of a session's weights, nats."""
+        weight = self.sessions[session]
+        return weight.kl(mask=off_diagonal(weight.mean.shape[-1], weight.mean))
+
+    def map(self, session: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of the log-gain by lag: two (N, N, L), [source, target, lag − 1]."""
+        weight, kernels = self.sessions[session], self.kernels()
+        return (
+            torch.einsum("hst,hl->stl", weight.mean, kernels),
+            torch.einsum("hst,hl->stl", weight.variance, kernels.square()),
+        )
+
+
+class LowRankCoupling(nn.Module):
+    """Each head's matrix is of rank R: G_h[i, j] = Σ_r a_i[h, r] b_j[h, r]. For many units or many sessions.
+
+    A unit's effect on itself is part of the product and adds to its own history.
+    """
+
+    def __init__(self, *, heads: int, n_lags: int, rank: int) -> None:
+        """See the class."""
+        super().__init__()
+        self.heads, self.rank = heads, rank
+        self.kernels = LagKernels(heads=heads, n_lags=n_lags)
+        self.source = nn.Parameter(torch.zeros(0, heads * rank))
+        self.target = ShrunkWeight(0, heads * rank)
+
+    def add_session(self, n_units: int) -> None:
+        """Make room for a session."""
+        new = torch.randn(n_units, self.heads * self.rank, device=self.source.device) / math.sqrt(self.rank)
+        self.source = nn.Parameter(torch.cat([self.source.data, new]))
+        self.target.grow(n_units)
+
+    def forward(self, counts: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As `FullCoupling.forward`."""
+        traces = causal_filter(counts, self.kernels(), batch.first_scored).movedim(1, 3)  # (B, N, H, T)
+        source = self.source[batch.unit_row] * batch.unit_mask.unsqueeze(-1)
+        source = source.unflatten(-1, (self.heads, self.rank))
+        latent = torch.einsum("bnht,bnhr->bhrt", traces, source).flatten(1, 2)  # (B, H·R, T)
+        mean = self.target.mean[batch.unit_row] @ latent
+        variance = self.target.variance[batch.unit_row] @ latent.square()
+        return mean.mT, variance.mT
+
+    def kl(self, session: int, rows: Tensor) -> Tensor:
+        """KL of a session's weights, nats; the sources have a standard normal prior of variance 1 / R."""
+        return self.target.kl(rows) + 0.5 * self.rank * self.source[rows].square().sum()
+
+    def map(self, session: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """As `FullCoupling.map`."""
+        kernels = self.kernels()
+        shape = (self.heads, self.rank)
+        source = self.source[rows].unflatten(-1, shape)
+        mean = torch.einsum("shr,thr->hst", source, self.target.mean[rows].unflatten(-1, shape))
+        variance = torch.einsum(
+            "shr,thr->hst", source.square(), self.target.variance[rows].unflatten(-1, shape)
+        )
+        return (
+            torch.einsum("hst,hl->stl", mean, kernels),
+            torch.einsum("hst,hl->stl", variance, kernels.square()),
+        )
+
+
+def rows_by_session(batch: Batch) -> Iterator[tuple[int, Tensor]]:
+    """(session, rows of the batch that show it), for each session in the batch."""
+    for session in batch.session.unique().tolist():
+        yield session, (batch.session == session).nonzero().squeeze(-1)
+
+
+def off_diagonal(n: int, like: Tensor) -> Tensor:
+    """(N, N) of ones with a zero diagonal."""
+    return 1 - torch.eye(n, device=like.device, dtype=like.dtype)
+
+
+def _stack(weight: Tensor) -> Tensor:
+    """(H, N, M) → (M, N·H), in the order of flattened traces."""
+    return weight.permute(2, 1, 0).flatten(1, 2)

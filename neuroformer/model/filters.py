@@ -1,0 +1,80 @@
+"""Causal filters over bins: every output looks at strictly earlier bins (lag ≥ 1)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def causal_filter(x: Tensor, kernels: Tensor, first: int = 0) -> Tensor:
+    """y[b, t, c, k] = Σ_{lag = 1…L} kernels[k, lag − 1] · x[b, t − lag, c], with x = 0 before the first bin.
+
+    Args:
+        x: (B, T, C).
+        kernels: (K, L), entry l for a lag of l + 1 bins.
+        first: outputs before this bin are not computed.
+
+    Returns:
+        (B, T − first, C, K).
+    """
+    n_rows, n_bins, n_channels = x.shape
+    n_kernels, n_lags = kernels.shape
+    # Bin t needs x[t − L … t − 1]: pad on the left, drop the bin itself, start L bins before `first`.
+    padded = F.pad(x.transpose(1, 2), (max(0, n_lags - first), 0))[..., max(0, first - n_lags) : -1]
+    flat = padded.reshape(n_rows * n_channels, 1, -1)
+    out = F.conv1d(flat, kernels.flip(-1).unsqueeze(1))  # (B·C, K, T − first)
+    return out.view(n_rows, n_channels, n_kernels, n_bins - first).permute(0, 3, 1, 2)
+
+
+def exponential_filter(x: Tensor, time_constant: float, n_lags: int, first: int = 0) -> Tensor:
+    """y[b, t] = Σ_{lag = 1…n_lags} exp(−lag / time_constant) · x[b, t − lag] / √time_constant.
+
+    As one banded matrix product over time, which is faster than a convolution where the kernel is long.
+
+    Args:
+        x: (B, T, C).
+        time_constant: in bins.
+        n_lags: where the kernel is cut.
+        first: outputs before this bin are not computed.
+
+    Returns:
+        (B, T − first, C).
+    """
+    n_bins = x.shape[1]
+    lag = torch.arange(first, n_bins, device=x.device)[:, None] - torch.arange(n_bins, device=x.device)
+    weight = torch.exp(-lag.to(x.dtype).clamp(min=0) / time_constant) / math.sqrt(time_constant)
+    return torch.einsum("ts,bsc->btc", weight * ((lag >= 1) & (lag <= n_lags)), x)
+
+
+def log_basis(n_lags: int, n_functions: int) -> Tensor:
+    """Raised-cosine basis on a logarithmic lag axis (Pillow et al. 2008, Nature 454:995), from single bins to wide bumps.
+
+    Args:
+        n_lags: number of lags, 1 … n_lags bins.
+        n_functions: number of functions, at most `n_lags` are returned.
+
+    Returns:
+        (K, n_lags); the functions sum to 1 at every lag, and the first lags have a function each.
+    """
+    n_functions = min(n_functions, n_lags)
+    if n_functions == n_lags:
+        return torch.eye(n_lags)
+    lags = torch.arange(1, n_lags + 1, dtype=torch.float64)
+    # Centres at least one bin apart, otherwise evenly spaced in the logarithm.
+    centres = [1.0]
+    for k in range(1, n_functions):
+        ratio = (n_lags / centres[-1]) ** (1 / (n_functions - k))
+        centres.append(max(centres[-1] + 1, centres[-1] * ratio))
+    knots = torch.tensor(centres, dtype=torch.float64)
+    position = torch.zeros(n_lags, dtype=torch.float64)  # of each lag on the axis where centre k lies at k
+    for i, lag in enumerate(lags):
+        k = int(torch.searchsorted(knots, lag, right=True)) - 1
+        if k >= n_functions - 1:
+            position[i] = n_functions - 1
+        else:
+            position[i] = k + torch.log(lag / knots[k]) / torch.log(knots[k + 1] / knots[k])
+    distance = (position[None] - torch.arange(n_functions)[:, None]).abs().clamp(max=1)
+    return (0.5 * (1 + torch.cos(math.pi * distance))).to(torch.get_default_dtype())

@@ -1,0 +1,48 @@
+"""Own history: what a unit's past events do to itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neuroformer.batch import Batch
+from neuroformer.model.filters import causal_filter, log_basis
+from neuroformer.model.shrinkage import ShrunkWeight
+
+
+class OwnHistory(nn.Module):
+    """history_j(t) = Σ_k (shared_k + own_{j, k}) · (φ_k * s_j)(t), φ a basis of raised cosines over the lag.
+
+    `shared` belongs to the session; `own` is a unit's departure from it and shrinks to zero where data are few.
+    """
+
+    def __init__(self, *, n_lags: int, n_functions: int) -> None:
+        """See the class."""
+        super().__init__()
+        self.register_buffer("basis", log_basis(n_lags, n_functions), persistent=False)
+        self.basis: Tensor
+        n_functions = self.basis.shape[0]
+        self.shared = nn.Parameter(torch.zeros(0, n_functions))
+        self.own = ShrunkWeight(0, n_functions)
+
+    def add_session(self, n_units: int) -> None:
+        """Make room for a session."""
+        new = torch.zeros(1, self.basis.shape[0], device=self.shared.device)
+        self.shared = nn.Parameter(torch.cat([self.shared.data, new]))
+        self.own.grow(n_units)
+
+    def forward(self, counts: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the term, two (B, T − first, N), for the bins from `batch.first_scored` on."""
+        traces = causal_filter(counts, self.basis, batch.first_scored).movedim(1, 3)  # (B, N, K, T)
+        weight = self.shared[batch.session].unsqueeze(1) + self.own.mean[batch.unit_row]
+        mean = (weight.unsqueeze(2) @ traces).squeeze(2)
+        variance = (self.own.variance[batch.unit_row].unsqueeze(2) @ traces.square()).squeeze(2)
+        return mean.mT, variance.mT
+
+    def kl(self, session: int, rows: Tensor) -> Tensor:
+        """KL of a session's weights, nats."""
+        return self.own.kl(rows)
+
+    def kernel(self, session: int, rows: Tensor) -> Tensor:
+        """(N, L) log-gain of a unit's own event after 1 … L bins."""
+        return (self.shared[session] + self.own.mean[rows]) @ self.basis

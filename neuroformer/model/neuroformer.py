@@ -1,0 +1,237 @@
+"""The generative model: one conditional intensity per unit and bin, given all events of earlier bins.
+
+    log λ_j(t) = b_j + history_j(t) + coupling_j(t) + u_j · f(h(t))
+
+The four terms are linear in weights that have a Gaussian posterior, so λ_j(t) = E exp(·) = exp(mean + variance / 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from neuroformer.batch import Batch
+from neuroformer.model.coupling import FullCoupling, LowRankCoupling
+from neuroformer.model.history import OwnHistory
+from neuroformer.model.observation import poisson_log_likelihood
+from neuroformer.model.trunk import Trunk
+from neuroformer.settings.model import ModelConfig, bins, context_bins, pooling_lags
+
+_FULL_UP_TO = 128
+_DEFAULT_RANK = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionShape:
+    """What the model must know of a session to make room for it.
+
+    Attributes:
+        rate: (N,) training events per bin and unit, above 0; the intensities start there.
+        train_bins: training bins; the share of a chunk in them is its share of the session's prior.
+        level_frequency: (K,) share of the training events at each amplitude level; (1,) for spikes.
+    """
+
+    rate: Tensor
+    train_bins: int
+    level_frequency: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """Log-likelihood of the scored part of a batch, in nats.
+
+    Attributes:
+        cells: (B, T − first, N) of the number of events of each unit in each bin; 0 where not scored or padded.
+        levels: (B, E) of the amplitude level of each scored event given its unit, its bin and the past; 0 elsewhere.
+        log_intensity: (B, T − first, N) log expected events per bin.
+        counts: (B, T − first, N) events; 0 where not scored.
+    """
+
+    cells: Tensor
+    levels: Tensor
+    log_intensity: Tensor
+    counts: Tensor
+
+
+class Neuroformer(nn.Module):
+    """The model of all sessions of a vocabulary.
+
+    Args:
+        config: settings.
+        bin_s: width of a bin in seconds.
+        sessions: the sessions, in the order of the vocabulary.
+        n_levels: most amplitude levels that any session has or will have.
+    """
+
+    def __init__(
+        self, *, config: ModelConfig, bin_s: float, sessions: list[SessionShape], n_levels: int = 1
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        self.config, self.bin_s, self.n_levels = config, bin_s, n_levels
+        rank = config.coupling.rank
+        if rank is None:
+            rank = 0 if max(len(s.rate) for s in sessions) <= _FULL_UP_TO else _DEFAULT_RANK
+        heads, lags = config.coupling.heads, bins(config.coupling.window_s, bin_s)
+        self.coupling: FullCoupling | LowRankCoupling = (
+            LowRankCoupling(heads=heads, n_lags=lags, rank=rank)
+            if rank
+            else FullCoupling(heads=heads, n_lags=lags)
+        )
+        self.history = OwnHistory(
+            n_lags=bins(config.history.window_s, bin_s), n_functions=config.history.functions
+        )
+        trunk = config.trunk
+        self.trunk = (
+            Trunk(
+                width=trunk.width,
+                layers=trunk.layers,
+                heads=trunk.heads,
+                window=bins(trunk.window_s, bin_s),
+                state=trunk.state,
+                time_constants=[t / bin_s for t in trunk.time_constants_s],
+                n_lags=pooling_lags(trunk, bin_s),
+                dropout=trunk.dropout,
+            )
+            if trunk.state
+            else None
+        )
+        self.bias = nn.Parameter(torch.zeros(0))
+        self.level_gain = nn.Parameter(torch.zeros(n_levels))
+        self.level_bias = nn.Parameter(torch.zeros(0, n_levels))
+        self.level_unit = nn.Parameter(torch.zeros(0, n_levels))
+        self.level_state = nn.Linear(trunk.state, n_levels, bias=False) if trunk.state else None
+        self.register_buffer("offsets", torch.zeros(1, dtype=torch.long))
+        self.register_buffer("train_bins", torch.zeros(0))
+        self.offsets: Tensor
+        self.train_bins: Tensor
+        for session in sessions:
+            self.add_session(session)
+
+    def add_session(self, session: SessionShape) -> None:
+        """Append a session; what exists keeps its values."""
+        n_units, device = len(session.rate), self.bias.device
+        rate = session.rate.to(device, self.bias.dtype)
+        self.coupling.add_session(n_units)
+        self.history.add_session(n_units)
+        if self.trunk is not None:
+            self.trunk.add_session(n_units, float(rate.sum()))
+        self.bias = nn.Parameter(torch.cat([self.bias.data, rate.log()]))
+        frequency = torch.zeros(self.n_levels, device=device)
+        frequency[: len(session.level_frequency)] = session.level_frequency.to(device)
+        # A level that the session lacks keeps a probability of about 1e-13.
+        level_bias = torch.where(frequency > 0, frequency.log(), -30.0)
+        self.level_bias = nn.Parameter(torch.cat([self.level_bias.data, level_bias[None]]))
+        self.level_unit = nn.Parameter(
+            torch.cat([self.level_unit.data, torch.zeros(n_units, self.n_levels, device=device)])
+        )
+        self.offsets = torch.cat([self.offsets, self.offsets[-1:] + n_units])
+        self.train_bins = torch.cat(
+            [self.train_bins, torch.tensor([float(session.train_bins)], device=device)]
+        )
+
+    @property
+    def context(self) -> int:
+        """Bins of the past that an intensity depends on; with that many before it, a likelihood is exact."""
+        return context_bins(self.config, self.bin_s)
+
+    def rows(self, session: int) -> Tensor:
+        """Vocabulary rows of a session's units."""
+        return torch.arange(
+            int(self.offsets[session]), int(self.offsets[session + 1]), device=self.offsets.device
+        )
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Intensities of the bins from `batch.first_scored` on.
+
+        Returns:
+            (B, T − first, N) log expected events per bin, and the state (B, T − first, S) or None.
+        """
+        weight = self._event_weight(batch)
+        counts = batch.counts(weight)
+        mean = self.bias[batch.unit_row].unsqueeze(1)
+        variance: Tensor | float = 0.0
+        state = None
+        terms = [self.history(counts, batch), self.coupling(counts, batch)]
+        if self.trunk is not None:
+            state = self.trunk.state(batch, weight)
+            terms.append(self.trunk(state, batch))
+        for term_mean, term_variance in terms:
+            mean, variance = mean + term_mean, variance + term_variance
+        return mean + 0.5 * variance, state
+
+    def likelihood(self, batch: Batch) -> Likelihood:
+        """Exact log-likelihood of the scored events and silences, given what came before."""
+        log_intensity, state = self(batch)
+        first = batch.first_scored
+        scored = (batch.scored[:, first:, None] & batch.unit_mask[:, None, :]).to(log_intensity.dtype)
+        counts = batch.counts(scored_only=True) * scored
+        return Likelihood(
+            cells=poisson_log_likelihood(log_intensity, counts) * scored,
+            levels=self._level_log_likelihood(batch, state),
+            log_intensity=log_intensity,
+            counts=counts,
+        )
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Negative evidence lower bound per scored event, in nats.
+
+        A chunk that holds a share of its session's training bins carries that share of the session's KL, so that a pass over
+        the data counts each prior once.
+
+        Returns:
+            `loss`, and without gradient its parts `nll` (events), `level_nll` and `kl`, each per event.
+        """
+        found = self.likelihood(batch)
+        events = found.counts.sum().clamp(min=1)
+        share = batch.scored.sum(1) / self.train_bins[batch.session]
+        kl = found.cells.new_zeros(())
+        for session in batch.session.unique().tolist():
+            kl = kl + share[batch.session == session].sum() * self.kl(session)
+        nll, level_nll = -found.cells.sum() / events, -found.levels.sum() / events
+        kl = kl / events
+        parts = {"nll": nll.detach(), "level_nll": level_nll.detach(), "kl": kl.detach()}
+        return {"loss": nll + level_nll + kl, **parts}
+
+    def kl(self, session: int) -> Tensor:
+        """Nats that the posterior of a session's weights costs against their priors."""
+        rows = self.rows(session)
+        kl = self.coupling.kl(session, rows) + self.history.kl(session, rows)
+        if self.trunk is not None:
+            kl = kl + self.trunk.kl(session, rows)
+        return kl + 0.5 * self.level_unit[rows].square().sum()
+
+    @torch.no_grad()
+    def coupling_map(self, session: int) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of the influence of each unit on each other by lag.
+
+        Returns:
+            Two (N, N, L): change of the target's log-intensity after an event of the source, [source, target, lag − 1]; the
+            diagonal is not part of the coupling and is 0.
+        """
+        mean, variance = self.coupling.map(session, self.rows(session))
+        off = 1 - torch.eye(mean.shape[0], device=mean.device).unsqueeze(-1)
+        return mean * off, variance * off
+
+    def _event_weight(self, batch: Batch) -> Tensor:
+        """(B, E) what an event counts as input: 1, scaled by a learned gain per amplitude level."""
+        if self.n_levels == 1:
+            return torch.ones_like(batch.event_mask, dtype=self.bias.dtype)
+        return self.level_gain.exp()[batch.event_level]
+
+    def _level_log_likelihood(self, batch: Batch, state: Tensor | None) -> Tensor:
+        if self.n_levels == 1:
+            return batch.event_bin.new_zeros(batch.event_bin.shape, dtype=self.bias.dtype)
+        first = batch.first_scored
+        logits = (
+            self.level_bias[batch.session].unsqueeze(1)
+            + self.level_unit[batch.unit_row.gather(1, batch.event_unit)]
+        )
+        if state is not None and self.level_state is not None:
+            at = (batch.event_bin - first).clamp(min=0).unsqueeze(-1).expand(-1, -1, state.shape[-1])
+            logits = logits + self.level_state(state.gather(1, at))
+        found = logits.log_softmax(-1).gather(-1, batch.event_level.unsqueeze(-1)).squeeze(-1)
+        counted = batch.event_mask & batch.scored.gather(1, batch.event_bin)
+        return torch.where(counted, found, torch.zeros_like(found))

@@ -1,0 +1,126 @@
+"""The trunk: a GPT over event tokens that is read slowly.
+
+Event tokens pass through causal transformer blocks; their outputs are pooled in time by exponential filters of tens to hundreds of
+milliseconds and mixed into one state per bin. What is fast and pairwise cannot pass the filters and is left to
+the coupling; what is slow and shared (drives, brain state) is explained here instead of by spurious couplings.
+With no block, or before a block has learned anything, the state is a low-passed sum of unit embeddings.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neuroformer.batch import Batch
+from neuroformer.model.attention import Block, rotary_angles
+from neuroformer.model.filters import exponential_filter
+from neuroformer.model.shrinkage import ShrunkWeight
+
+
+class Trunk(nn.Module):
+    """Slow shared state and each unit's reading of it, u_j · f(h(t)).
+
+    Args:
+        width: width of a token.
+        layers: transformer blocks.
+        heads: attention heads.
+        window: bins that a token attends back.
+        state: width of the state.
+        time_constants: of the filters, in bins.
+        n_lags: where the filters are cut, in bins.
+        dropout: on the state, in training.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        window: int,
+        state: int,
+        time_constants: list[float],
+        n_lags: int,
+        dropout: float,
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        self.window = window
+        self.time_constants = time_constants
+        self.n_lags = n_lags
+        self.n_pairs = width // heads // 2
+        self.unit = nn.Parameter(torch.zeros(0, width))
+        self.session = nn.Parameter(torch.zeros(0, width))
+        self.blocks = nn.ModuleList(Block(width=width, heads=heads) for _ in range(layers))
+        self.pool = nn.ModuleList(nn.Linear(width, state, bias=False) for _ in time_constants)
+        self.bias = nn.Parameter(torch.zeros(state))
+        self.dropout = nn.Dropout(dropout)
+        self.readout = ShrunkWeight(0, state)
+        self.register_buffer("events_per_bin", torch.zeros(0))
+        self.events_per_bin: Tensor
+
+    def add_session(self, n_units: int, events_per_bin: float) -> None:
+        """Make room for a session; `events_per_bin` is the mean over its training bins, all units together."""
+        device = self.unit.device
+        width = self.unit.shape[1]
+        self.unit = nn.Parameter(
+            torch.cat([self.unit.data, 0.1 * torch.randn(n_units, width, device=device)])
+        )
+        self.session = nn.Parameter(torch.cat([self.session.data, torch.zeros(1, width, device=device)]))
+        self.readout.grow(n_units)
+        self.events_per_bin = torch.cat([self.events_per_bin, torch.tensor([events_per_bin], device=device)])
+
+    def embed(self, batch: Batch) -> Tensor:
+        """(B, E, D) event tokens before the blocks."""
+        rows = batch.unit_row.gather(1, batch.event_unit)
+        return self.unit[rows] + self.session[batch.session].unsqueeze(1)
+
+    def angles(self, batch: Batch) -> Tensor:
+        """Rotary angles of the tokens."""
+        return rotary_angles(batch.event_bin, self.n_pairs, 4 * self.window)
+
+    def mask(self, batch: Batch) -> Tensor:
+        """(B, 1, E, E): a token looks at itself and the tokens before it, at most `window` bins back, never at padding."""
+        n = batch.event_bin.shape[1]
+        age = batch.event_bin[:, :, None] - batch.event_bin[:, None, :]  # of the key, seen from the query
+        causal = torch.ones(n, n, dtype=torch.bool, device=age.device).tril()
+        allowed = causal & (age <= self.window) & batch.event_mask[:, None, :]
+        own = torch.eye(n, dtype=torch.bool, device=age.device)  # padding looks at itself: no empty row
+        return (allowed | own).unsqueeze(1)
+
+    def contextual(self, batch: Batch) -> Tensor:
+        """(B, E, D) event tokens after the blocks."""
+        x = self.embed(batch)
+        if self.blocks:
+            angles, mask = self.angles(batch), self.mask(batch)
+            for block in self.blocks:
+                x = block(x, angles, mask)
+        return x
+
+    def state(self, batch: Batch, weight: Tensor) -> Tensor:
+        """(B, T − first, S) state f(h(t)) of the bins from `batch.first_scored` on.
+
+        Args:
+            batch: the chunks.
+            weight: (B, E) what each event counts.
+        """
+        x = self.contextual(batch)
+        first = batch.first_scored
+        level = self.events_per_bin[batch.session].clamp(min=0.1).rsqrt()[:, None, None]
+        pre = self.bias.expand(x.shape[0], batch.n_bins - first, -1)
+        for tau, pool in zip(self.time_constants, self.pool, strict=True):
+            value = pool(x) * (weight * batch.event_mask).unsqueeze(-1)
+            per_bin = value.new_zeros(x.shape[0], batch.n_bins, value.shape[-1])
+            per_bin = per_bin.scatter_add(1, batch.event_bin.unsqueeze(-1).expand_as(value), value)
+            pre = pre + level * exponential_filter(per_bin, tau, self.n_lags, first)
+        return self.dropout(torch.tanh(pre))
+
+    def forward(self, state: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and variance of u_j · state, two (B, T − first, N)."""
+        mean = self.readout.mean[batch.unit_row] @ state.mT
+        variance = self.readout.variance[batch.unit_row] @ state.square().mT
+        return mean.mT, variance.mT
+
+    def kl(self, session: int, rows: Tensor) -> Tensor:
+        """KL of a session's readout, nats."""
+        return self.readout.kl(rows)

@@ -1,0 +1,107 @@
+"""Settings of the model. Times are in seconds; the model turns them into bins."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class CouplingConfig:
+    """Coupling attention: fast, pairwise influence of one unit on another."""
+
+    heads: int = 2
+    """Lag kernels, shared by all pairs."""
+    window_s: float = 0.1
+    """The longest lag in seconds."""
+    rank: int | None = None
+    """Rank of each head's source × target matrix; null chooses: a full matrix up to 128 units in every session, rank 16 above;
+    0 forces full matrices."""
+
+
+@dataclass(kw_only=True)
+class HistoryConfig:
+    """Own history: what a unit's past events do to itself (refractoriness, bursts)."""
+
+    window_s: float = 0.1
+    """The longest lag in seconds."""
+    functions: int = 10
+    """Basis functions; the first stand for single bins, the later ones widen with the lag."""
+
+
+@dataclass(kw_only=True)
+class TrunkConfig:
+    """The GPT over event tokens, read through low-pass filters: slow, shared state."""
+
+    width: int = 64
+    """Width of an event token."""
+    layers: int = 1
+    """Transformer blocks; with 0 the state is a low-passed sum of unit embeddings."""
+    heads: int = 4
+    """Attention heads; must divide the width."""
+    window_s: float = 0.5
+    """How far an event token attends back, in seconds."""
+    state: int = 64
+    """Width of the slow state; 0 leaves the whole trunk out."""
+    time_constants_s: list[float] = field(default_factory=lambda: [0.075, 0.25])
+    """Time constants in seconds of the exponential filters through which the state is read: what is faster is left to the coupling."""
+    dropout: float = 0.1
+    """Dropout on the state in training."""
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """The generative model of event tokens."""
+
+    coupling: CouplingConfig = field(default_factory=CouplingConfig)
+    """Fast pairs."""
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    """Each unit's own past."""
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    """Slow shared state."""
+
+    def __post_init__(self) -> None:
+        """Check settings against one another."""
+        trunk = self.trunk
+        if trunk.layers and (trunk.width % trunk.heads or (trunk.width // trunk.heads) % 2):
+            raise ValueError(
+                f"model.trunk.width={trunk.width} with model.trunk.heads={trunk.heads}: the width must be an even multiple "
+                "of the heads"
+            )
+        for name, value in (
+            ("coupling.window_s", self.coupling.window_s),
+            ("history.window_s", self.history.window_s),
+            ("trunk.window_s", trunk.window_s),
+            *((f"trunk.time_constants_s[{i}]", t) for i, t in enumerate(trunk.time_constants_s)),
+        ):
+            if not value > 0:
+                raise ValueError(f"model.{name}={value:g}: expected seconds above 0")
+        for name, count in (
+            ("coupling.heads", self.coupling.heads),
+            ("history.functions", self.history.functions),
+        ):
+            if count < 1:
+                raise ValueError(f"model.{name}={count}: expected 1 or more")
+        if trunk.state and not trunk.time_constants_s:
+            raise ValueError(
+                "model.trunk.time_constants_s is empty: expected at least one, or model.trunk.state=0"
+            )
+        if not 0 <= trunk.dropout < 1:
+            raise ValueError(f"model.trunk.dropout={trunk.dropout:g}: expected 0 or more and below 1")
+
+
+def bins(seconds: float, bin_s: float) -> int:
+    """Whole bins in a stretch of time, at least 1."""
+    return max(1, round(seconds / bin_s))
+
+
+def pooling_lags(trunk: TrunkConfig, bin_s: float) -> int:
+    """Bins after which the trunk's exponential filters are cut: four times the longest time constant."""
+    return math.ceil(4 * max(trunk.time_constants_s) / bin_s)
+
+
+def context_bins(config: ModelConfig, bin_s: float) -> int:
+    """Bins of the past that an intensity depends on; with that many before it, a likelihood is exact."""
+    trunk = config.trunk
+    slow = pooling_lags(trunk, bin_s) + trunk.layers * bins(trunk.window_s, bin_s) if trunk.state else 0
+    return max(slow, bins(config.coupling.window_s, bin_s), bins(config.history.window_s, bin_s))

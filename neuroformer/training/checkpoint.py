@@ -1,0 +1,93 @@
+"""Checkpoints: a model with its vocabulary and settings, read without running any code in the file."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neuroformer.data import Vocabulary
+from neuroformer.errors import UserError
+from neuroformer.model import ModelConfig, Neuroformer
+from neuroformer.settings.model import CouplingConfig, HistoryConfig, TrunkConfig
+from neuroformer.training.build import build_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """A model as it was saved.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        vocabulary: its sessions.
+        settings: the configuration of the run, as builtins.
+        version: the version of neuroformer that wrote it.
+        step: optimiser steps taken.
+    """
+
+    model: Neuroformer
+    vocabulary: Vocabulary
+    settings: dict[str, Any]
+    version: str
+    step: int
+
+
+def load_checkpoint(path: str | Path) -> TrainedModel:
+    """Read a checkpoint that `pretrain.py` wrote.
+
+    Raises:
+        UserError: the file is missing, broken, not a checkpoint of this project, or holds code.
+    """
+    content = read_checkpoint(path)
+    about = content["neuroformer"]
+    try:
+        vocabulary = Vocabulary.from_state(about["vocabulary"])
+        config = model_config(about["settings"]["model"])
+        model = build_model(config, vocabulary, n_levels=about["n_levels"])
+        prefix = "model."
+        weights = {k[len(prefix) :]: v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: written by neuroformer {about.get('version', '(unknown)')}, this version cannot rebuild its model ({reason}); "
+            "install that version or pretrain again"
+        ) from error
+    return TrainedModel(
+        model=model.eval(),
+        vocabulary=vocabulary,
+        settings=about["settings"],
+        version=about["version"],
+        step=int(content.get("global_step", 0)),
+    )
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint file: builtins and tensors; nothing in the file is executed."""
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"{path}: {what}; expected a checkpoint such as RUN/checkpoints/best.ckpt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a checkpoint that can be read safely (broken, or it holds code); use one that pretrain.py wrote"
+        ) from error
+    if not isinstance(content, dict) or "neuroformer" not in content:
+        raise UserError(
+            f"{path}: a PyTorch file, but not a checkpoint of neuroformer; use one that pretrain.py wrote"
+        )
+    return content
+
+
+def model_config(settings: dict[str, Any]) -> ModelConfig:
+    """The model's configuration from builtins."""
+    return ModelConfig(
+        coupling=CouplingConfig(**settings["coupling"]),
+        history=HistoryConfig(**settings["history"]),
+        trunk=TrunkConfig(**settings["trunk"]),
+    )

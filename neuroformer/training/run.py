@@ -1,0 +1,180 @@
+"""A pretraining run from its configuration to its folder of results."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+
+from neuroformer.data import RecordingsModule
+from neuroformer.errors import UsageError, UserError
+from neuroformer.files import RunFolder
+from neuroformer.model import Neuroformer, context_bins
+from neuroformer.settings.training import PretrainConfig
+from neuroformer.training.build import build_model
+from neuroformer.training.checkpoint import read_checkpoint
+from neuroformer.training.log_file import LogFile
+from neuroformer.training.module import PretrainModule
+
+# What the run sets itself, and the key to change instead.
+_OWN_TRAINER_KEYS = {
+    "max_steps": "optim.steps",
+    "max_epochs": "optim.steps",
+    "callbacks": "patience, val_every",
+    "logger": "wandb",
+    "gradient_clip_val": "optim.clip",
+    "default_root_dir": "out",
+    "use_distributed_sampler": "nothing (batches are shared out over ranks already)",
+    "check_val_every_n_epoch": "val_every",
+    "val_check_interval": "val_every",
+}
+
+
+def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[str, Any]:
+    """Pretrain a model on the sessions of `config.data` and leave everything in `config.out`.
+
+    Args:
+        config: the settings.
+        command: name of the command, for metrics.json.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: for bad files or settings, and if the loss is no number any more.
+    """
+    check_trainer_keys(config.trainer)
+    if config.resume is not None:
+        read_checkpoint(config.resume)
+    data = RecordingsModule(
+        config=config.data,
+        context_bins=context_bins(config.model, config.data.bin_s),
+        batches_per_epoch=_steps_per_epoch(config)[1],
+    )
+    folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
+    torch.manual_seed(config.seed)
+    model = build_model(config.model, data.vocabulary)
+    return fit(config, model=model, data=data, folder=folder)
+
+
+def fit(
+    config: PretrainConfig, *, model: Neuroformer, data: RecordingsModule, folder: RunFolder
+) -> dict[str, Any]:
+    """Train a model that is built already; the rest as `pretrain`."""
+    n_epochs, per_epoch = _steps_per_epoch(config)
+    module = PretrainModule(
+        model=model,
+        vocabulary=data.vocabulary,
+        optim=dataclasses.replace(config.optim, steps=n_epochs * per_epoch),
+        settings=dataclasses.asdict(config),
+        seed=config.seed,
+    )
+    best = ModelCheckpoint(
+        dirpath=folder.path / "checkpoints",
+        filename="best",
+        monitor="val_bits_per_spike",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [best, LogFile(folder.path / "log.csv", every=max(1, per_epoch // 10))]
+    if config.patience:
+        callbacks.append(
+            EarlyStopping(
+                "val_bits_per_spike", mode="max", patience=config.patience, check_on_train_epoch_end=True
+            )
+        )
+    settings = {
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        **config.trainer,
+    }
+    trainer = L.Trainer(
+        **settings,
+        max_epochs=n_epochs,
+        gradient_clip_val=config.optim.clip,
+        use_distributed_sampler=False,
+        callbacks=callbacks,
+        logger=_wandb(config, folder) if config.wandb else False,
+        default_root_dir=folder.path,
+    )
+    started = time.monotonic()
+    trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
+    if trainer.interrupted:
+        raise UserError(
+            f"{folder.path}: interrupted at step {trainer.global_step}; go on with resume={best.last_model_path or 'CHECKPOINT'}"
+        )
+    seconds = time.monotonic() - started
+    metrics = {
+        "val_bits_per_spike": None if best.best_model_score is None else float(best.best_model_score),
+        "steps": trainer.global_step,
+        "events_trained": module.events_trained,
+        "events_per_s": module.events_trained / seconds,
+        "seconds": seconds,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "sessions": [
+            {
+                "session_id": entry.session_id,
+                "file": str(recording.session.path),
+                "units": entry.n_units,
+                "train_events": int(entry.train_counts.sum()),
+                "train_s": entry.train_bins * data.config.bin_s,
+            }
+            for recording in data.recordings
+            for entry in [data.vocabulary[recording.session_id]]
+        ],
+        "device": str(trainer.strategy.root_device),
+        "torch": torch.__version__,
+        "seed": config.seed,
+    }
+    if trainer.is_global_zero:
+        folder.finish(metrics)
+    return metrics
+
+
+def check_trainer_keys(settings: dict[str, Any]) -> None:
+    """Refuse keys that Lightning's Trainer does not have, or that the run sets itself.
+
+    Raises:
+        UsageError: with the nearest valid key, or with the key to use instead.
+    """
+    known = list(inspect.signature(L.Trainer.__init__).parameters)[1:]
+    for key in settings:
+        if key in _OWN_TRAINER_KEYS:
+            raise UsageError(f"trainer.{key}: set by the run itself; change {_OWN_TRAINER_KEYS[key]} instead")
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = (
+                f"; did you mean trainer.{near[0]}?"
+                if near
+                else "; see the documentation of Lightning's Trainer"
+            )
+            raise UsageError(f"trainer.{key}: Lightning's Trainer has no such setting{hint}")
+
+
+def _steps_per_epoch(config: PretrainConfig) -> tuple[int, int]:
+    """Training epochs, each ended by a validation, and steps in each; steps are rounded up to whole epochs."""
+    n_epochs = math.ceil(config.optim.steps / config.val_every)
+    return n_epochs, math.ceil(config.optim.steps / n_epochs)
+
+
+def _wandb(config: PretrainConfig, folder: RunFolder) -> Logger:
+    try:
+        from lightning.pytorch.loggers import WandbLogger
+
+        return WandbLogger(project=config.wandb, save_dir=folder.path)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "wandb: the package is not installed; pip install 'neuroformer[wandb]' or leave the key out"
+        ) from error
