@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from neuroformer.connectivity import (
     ConnectivityMap,
     ConnectivityScores,
     SessionConnectivity,
+    from_lag_profile,
     mean_scores,
     score_connectivity,
     write_connectivity,
@@ -24,6 +25,9 @@ from neuroformer.errors import UsageError, UserError
 from neuroformer.files import RunFolder
 from neuroformer.plotting import save_figure
 from neuroformer.session import Session
+
+if TYPE_CHECKING:
+    from neuroformer.evaluation.trained_run import TrainedRun
 
 MODEL_ESTIMATORS = ("coupling", "self_attention", "poisson_glm")
 CLASSICAL_ESTIMATORS = ("cross_correlation",)
@@ -43,12 +47,12 @@ class ConnectivityConfig:
     """Replace the results of a finished run in the same folder."""
     estimators: list[str] = field(default_factory=list)
     """Any of coupling, self_attention, poisson_glm (these need run=), cross_correlation; by default all."""
-    bin_s: float = 0.005
-    """Width of a bin of the cross-correlation, in seconds."""
-    lags: int = 20
-    """Longest lag of the cross-correlation, in bins."""
-    seed: int = 0
-    """Seed of whatever is drawn at random."""
+    checkpoint: str = "best"
+    """Checkpoint of the run: `best`, `last`, or a file."""
+    bin_s: float | None = None
+    """Width of a bin of the cross-correlation in seconds; by default the model's, or 0.005 without one."""
+    lags: int | None = None
+    """Longest lag of the cross-correlation in bins; by default the model's, or 0.1 s without one."""
 
     def __post_init__(self) -> None:
         """Check what depends on more than one key."""
@@ -69,21 +73,35 @@ class ConnectivityConfig:
             raise UsageError(
                 "out: empty; name the folder for the results (out=DIR), it is known only when run= is given"
             )
-        if self.bin_s <= 0 or self.lags < 1:
-            raise UsageError(
-                f"bin_s={self.bin_s:g}, lags={self.lags}: expected a positive width and at least one lag"
-            )
+        if self.bin_s is not None and self.bin_s <= 0:
+            raise UsageError(f"bin_s={self.bin_s:g}: expected seconds above 0")
+        if self.lags is not None and self.lags < 1:
+            raise UsageError(f"lags={self.lags}: expected 1 or more bins")
 
 
 def run(config: ConnectivityConfig) -> None:
     """Estimate, write, score, draw, and print one table."""
-    names = config.estimators or [*(MODEL_ESTIMATORS if config.run else ()), *CLASSICAL_ESTIMATORS]
-    files = [Path(file) for file in config.data] or training_sessions(Path(config.run))
+    reader = None
+    if config.run:
+        from neuroformer.evaluation.trained_run import load_run
+
+        reader = ModelReader(run=load_run(config.run, checkpoint=config.checkpoint, sessions=config.data))
+        files = [Path(recording.session.path) for recording in reader.run.data.recordings]
+        trained_bin_s = reader.run.data.config.bin_s
+        window_s = reader.run.trained.model.config.coupling.window_s
+    else:
+        files, trained_bin_s, window_s = [Path(file) for file in config.data], 0.005, 0.1
+    bin_s = config.bin_s or trained_bin_s
+    lags = config.lags or max(1, round(window_s / bin_s))
+    available = reader.available() if reader else []
+    names = config.estimators or [*available, *CLASSICAL_ESTIMATORS]
+    if "self_attention" in names and "self_attention" not in available:
+        raise UserError(f"estimators: self_attention, but the model of {config.run} has no transformer block; leave it out")
     check_unique(files)
     out = Path(config.out or Path(config.run) / "connectivity")
     folder = RunFolder.create(out, overwrite=config.overwrite, command=COMMAND.name, config=config)
 
-    sessions = [estimate_session(file, names, config) for file in files]
+    sessions = [estimate_session(file, names, reader, bin_s=bin_s, lags=lags) for file in files]
     write_connectivity(folder.path / "connectivity.h5", sessions)
     scores = {session.session_id: score_session(session) for session in sessions if session.scorable}
     for session in sessions:
@@ -107,12 +125,14 @@ def _as_dicts(scores: Mapping[str, ConnectivityScores]) -> dict[str, dict[str, f
     return {name: asdict(score) for name, score in scores.items()}
 
 
-def estimate_session(file: Path, names: Sequence[str], config: ConnectivityConfig) -> SessionConnectivity:
+def estimate_session(
+    file: Path, names: Sequence[str], reader: ModelReader | None, *, bin_s: float, lags: int
+) -> SessionConnectivity:
     """Run the named estimators on one session file."""
     with Session(file) as session:
-        maps = model_estimates(session, [name for name in names if name in MODEL_ESTIMATORS], config)
+        maps = reader.estimates(session.session_id, names) if reader else {}
         if "cross_correlation" in names:
-            maps["cross_correlation"] = cross_correlation(session, bin_s=config.bin_s, n_lags=config.lags)
+            maps["cross_correlation"] = cross_correlation(session, bin_s=bin_s, n_lags=lags)
         truth = session.truth
         return SessionConnectivity(
             session_id=session.session_id,
@@ -123,25 +143,39 @@ def estimate_session(file: Path, names: Sequence[str], config: ConnectivityConfi
         )
 
 
-# ----------------------------------------------------------------------------------------------------------
-# The part that knows the model: to be filled where the model's estimators are wired in.
 
+@dataclass(frozen=True, kw_only=True)
+class ModelReader:
+    """Reads the estimates of a trained run, session by session."""
 
-def training_sessions(run: Path) -> list[Path]:
-    """Return the session files that a pretrain run was trained on."""
-    raise NotImplementedError
+    run: TrainedRun
 
+    def available(self) -> list[str]:
+        """Estimators that this model has; a trunk without blocks has no self-attention."""
+        trunk = self.run.trained.model.trunk
+        return [name for name in MODEL_ESTIMATORS if name != "self_attention" or (trunk is not None and trunk.blocks)]
 
-def model_estimates(
-    session: Session, names: Sequence[str], config: ConnectivityConfig
-) -> dict[str, ConnectivityMap]:
-    """Return the named estimates that read the run's model, or are fitted on its training part, by name."""
-    if names:
-        raise NotImplementedError
-    return {}
+    def estimates(self, session_id: str, names: Sequence[str]) -> dict[str, ConnectivityMap]:
+        """The named estimates of one session."""
+        from neuroformer.connectivity.model_maps import coupling, self_attention
+        from neuroformer.evaluation.run import session_glm
+        from neuroformer.settings.glm import GLMConfig
 
-
-# ----------------------------------------------------------------------------------------------------------
+        recording = next(r for r in self.run.data.recordings if r.session_id == session_id)
+        model, index = self.run.trained.model, self.run.session_index(recording)
+        maps = {}
+        if "coupling" in names:
+            maps["coupling"] = coupling(model, index)
+        if "self_attention" in names:
+            maps["self_attention"] = self_attention(model, index, self.run.data, recording)
+        if "poisson_glm" in names:
+            maps["poisson_glm"] = from_lag_profile(
+                "poisson_glm",
+                session_glm(self.run, recording, GLMConfig()).coupling_map().double().numpy(),
+                recording.bin_s,
+                description="Poisson GLM: change of the target's log-intensity after an event of the source, summed over lags",
+            )
+        return maps
 
 
 def score_session(session: SessionConnectivity) -> dict[str, ConnectivityScores]:

@@ -14,7 +14,7 @@ from neuroformer.batch import Batch
 from neuroformer.data.collate import collate
 from neuroformer.data.recording import Chunk, Recording
 from neuroformer.data.sampler import ChunkKey, PassSampler
-from neuroformer.data.splits import Part
+from neuroformer.data.splits import Part, Span
 from neuroformer.data.vocabulary import Vocabulary
 from neuroformer.errors import UserError
 from neuroformer.settings.data import DataConfig
@@ -116,6 +116,10 @@ class RecordingsModule(L.LightningDataModule):
         recordings = self.recordings if recordings is None else recordings
         keys = self._keys(part, recordings)
         yield from zip(keys, self._loader(recordings, keys, self.context_bins), strict=True)
+
+    def batches_of(self, recording: Recording, spans: Sequence[Span]) -> Iterator[Batch]:
+        """Batches of one row each that score the given spans, with the whole context before them."""
+        yield from self._loader([recording], [[ChunkKey(recording=0, span=span)] for span in spans], self.context_bins)
 
     def train_dataloader(self) -> DataLoader[Chunk]:
         """Shuffled training chunks."""

@@ -1,0 +1,1 @@
+"""Scores of models on held-out time, beside their baselines and, for simulated sessions, the truth."""
