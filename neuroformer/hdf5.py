@@ -11,6 +11,8 @@ import h5py
 
 from neuroformer.files import atomic_path
 
+FORMAT = ("v110", "v110")
+
 
 @contextmanager
 def atomic_hdf5(path: str | Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
@@ -18,6 +20,9 @@ def atomic_hdf5(path: str | Path) -> Iterator[tuple[h5py.File, Callable[[], None
 
     HDF5 writes to memory, and Python copies the result to the disk: on a full disk HDF5 can neither flush nor
     close its own file, and crashes the process when it ends. The price is the compressed size in memory.
+
+    The format is that of HDF5 1.10, the first whose metadata all have checksums: on damaged metadata of older
+    formats the library crashes or hangs. Text of variable length has none even so; better store fixed lengths.
 
     Args:
         path: The file to write.
@@ -38,7 +43,7 @@ def atomic_hdf5(path: str | Path) -> Iterator[tuple[h5py.File, Callable[[], None
     """
     with atomic_path(path) as temporary:
         buffer = io.BytesIO()
-        with _held_interrupts() as heed_interrupt, h5py.File(buffer, "w") as file:
+        with _held_interrupts() as heed_interrupt, h5py.File(buffer, "w", libver=FORMAT) as file:
             yield file, heed_interrupt
         temporary.write_bytes(buffer.getbuffer())
 

@@ -146,13 +146,13 @@ class Session:
     def has_amplitudes(self) -> bool:
         """Whether the events have amplitudes."""
         with self._reading(schema.AMPLITUDES) as file:
-            return schema.AMPLITUDES in file
+            return _find(file, schema.AMPLITUDES) is not None
 
     @cached_property
     def has_traces(self) -> bool:
         """Whether traces are stored."""
         with self._reading("traces") as file:
-            return "traces" in file
+            return _find(file, "traces") is not None
 
     @cached_property
     def event_counts(self) -> np.ndarray:
@@ -164,7 +164,7 @@ class Session:
     def intervals(self) -> np.ndarray:
         """(K, 2) float64, seconds, [start, stop) of the valid epochs."""
         with self._reading(schema.INTERVALS) as file:
-            stored = file.get(schema.INTERVALS)
+            stored = _find(file, schema.INTERVALS)
             return np.array([[self.start, self.stop]]) if stored is None else read(stored)
 
     @cached_property
@@ -191,9 +191,9 @@ class Session:
     def truth(self) -> Truth | None:
         """The circuit behind a simulated session; None for a recording."""
         with self._reading("truth") as file:
-            if "truth" not in file:
+            group = _find(file, "truth")
+            if group is None:
                 return None
-            group = file["truth"]
             arrays: dict[str, Any] = {name: read(group[name]) for name in schema.TRUTH_ARRAYS}
             attributes = _read_attributes(group, schema.TRUTH_ATTRIBUTES)
             return Truth(**arrays, **attributes, extra=self._columns("truth/extra"))
@@ -268,11 +268,12 @@ class Session:
 
     def _columns(self, group: str) -> dict[str, np.ndarray]:
         with self._reading(group) as file:
-            return {name: read(column) for name, column in file.get(group, {}).items()}
+            columns = _find(file, group)
+            return {name: read(columns[name]) for name in columns or ()}
 
     def _names(self, group: str) -> tuple[str, ...]:
         with self._reading(group) as file:
-            return tuple(file.get(group, ()))
+            return tuple(_find(file, group) or ())
 
     def _series(self, path: str, start: float | None, stop: float | None) -> TimeSeries:
         _check_span(start, stop)
@@ -291,12 +292,22 @@ class Session:
     def _info(self, path: str) -> SeriesInfo:
         if path not in self._infos:
             with self._reading(path) as file:
-                if path not in file:
+                group = _find(file, path)
+                if group is None:
                     others = self._names(path.split("/")[0]) if "/" in path else ()
                     there = f"there is {', '.join(others)}" if others else "there is none"
                     raise UserError(f"{self.path}: no {path} in this session; {there}")
-                self._infos[path] = _describe(file[path])
+                self._infos[path] = _describe(group)
         return self._infos[path]
+
+
+def _find(group: h5py.Group, path: str) -> Any:
+    """What is stored at `path`, or None; unlike `Group.get` and `in`, this does not take damage for absence."""
+    for name in path.split("/"):
+        if not group.id.links.exists(name.encode()):
+            return None
+        group = group[name]
+    return group
 
 
 def _read_attributes(group: h5py.Group, kinds: Mapping[str, type]) -> dict[str, Any]:
@@ -305,14 +316,14 @@ def _read_attributes(group: h5py.Group, kinds: Mapping[str, type]) -> dict[str, 
 
 def _describe(group: h5py.Group) -> SeriesInfo:
     attributes = {name: scalar(value) for name, value in group.attrs.items()}
-    timestamps, values = group["timestamps"], group["values"]
+    timestamps, values, labels = group["timestamps"], group["values"], _find(group, "labels")
     return SeriesInfo(
         n_samples=len(values),
         shape=tuple(values.shape[1:]),
         dtype=values.dtype.newbyteorder("="),
         kind=attributes["kind"],
         unit=attributes["unit"],
-        labels=tuple(read(group["labels"]).tolist()) if "labels" in group else (),
+        labels=() if labels is None else tuple(read(labels).tolist()),
         period=attributes.get("period"),
         first=float(timestamps[0]),
         last=float(timestamps[-1]),

@@ -1,5 +1,6 @@
 """Look through arrays of any size, in memory or in a file, for what is wrong with them."""
 
+import collections
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -95,6 +96,18 @@ def check_text(layout: Layout, path: str) -> Iterator[Fault]:
         if reason := bad_text(text):
             yield Fault(path, f"text {text!r} {reason}", "remove those characters")
             return
+
+
+def check_damage(array: Array) -> None:
+    """Read an array of which any values will do, so that damage to the file shows.
+
+    Raises:
+        UnreadableError: when there is some.
+    """
+    if array.shape:
+        collections.deque(blocks(array), maxlen=0)
+    else:
+        read(array)
 
 
 def check_form(

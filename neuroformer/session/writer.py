@@ -1,7 +1,8 @@
 """Write a session file: checked first, then whole or not at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -42,10 +43,9 @@ def write_session(path: str | Path, data: SessionData, *, overwrite: bool = Fals
     if faults := check(layout):
         raise UserError("\n".join(f"{path}: not written: {fault}" for fault in faults))
     with atomic_hdf5(path) as (file, heed_interrupt):
-        file.attrs["format"] = schema.FORMAT
-        file.attrs["schema_version"] = schema.SCHEMA_VERSION
-        for group, attributes in layout.attributes.items():
-            file.require_group(f"/{group}").attrs.update(attributes)
+        root = {"format": schema.FORMAT, "schema_version": schema.SCHEMA_VERSION, **layout.attributes[""]}
+        for group, attributes in (layout.attributes | {"": root}).items():
+            _store_attributes(file.require_group(f"/{group}"), attributes)
         for name, array in (layout.arrays | _derived(layout)).items():
             _store(file, name, array, heed_interrupt)
     return path
@@ -61,8 +61,7 @@ def _derived(layout: Layout) -> dict[str, np.ndarray]:
 
 def _store(file: h5py.File, path: str, array: np.ndarray, heed_interrupt: Callable[[], None]) -> None:
     if kind_of(array) == "text":
-        file.create_dataset(path, data=array.astype(object), dtype=h5py.string_dtype("utf-8"))
-        return
+        array = _encoded(array)
     if not array.size or not array.ndim:
         file.create_dataset(path, data=array)
         return
@@ -74,3 +73,17 @@ def _store(file: h5py.File, path: str, array: np.ndarray, heed_interrupt: Callab
     for first, values in blocks(array):
         dataset[first : first + len(values)] = values
         heed_interrupt()
+
+
+def _store_attributes(group: h5py.Group, attributes: Mapping[str, Any]) -> None:
+    for name, value in attributes.items():
+        group.attrs[name] = _encoded(np.array(value)) if isinstance(value, str) else value
+
+
+def _encoded(texts: np.ndarray) -> np.ndarray:
+    """Text as UTF-8 of fixed length.
+
+    HDF5 keeps text of variable length apart, without a checksum, and may hang where that is damaged.
+    """
+    encoded = np.char.encode(texts, "utf-8")
+    return encoded.astype(h5py.string_dtype("utf-8", max(encoded.dtype.itemsize, 1)))

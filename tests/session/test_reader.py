@@ -262,6 +262,19 @@ def test_bits_that_flipped_on_the_disk_are_noticed(session_file):
         session.events()
 
 
+@pytest.mark.parametrize(
+    "group", ["units", "traces", "stimulus", "trials", "truth", "truth/extra", "behavior/side"]
+)
+def test_a_damaged_group_is_not_taken_for_an_absent_one(session_file, group):
+    with h5py.File(session_file) as file:
+        address = h5py.h5o.get_info(file[group].id).addr
+    content = bytearray(session_file.read_bytes())
+    content[address + 20] ^= 1
+    session_file.write_bytes(content)
+    with Session(session_file) as session, pytest.raises(UserError, match=r"cannot read"):
+        session.load()
+
+
 def test_a_file_that_is_open_elsewhere_with_locks_says_so(session_file):
     with h5py.File(session_file), pytest.raises(UserError, match="open it with locking=False"):
         Session(session_file).n_units  # noqa: B018

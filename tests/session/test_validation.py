@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neuroformer.session import Events, validate_file, write_session
+from neuroformer.session import Events, Session, validate_file, write_session
 
 
 def found(path):
@@ -204,6 +204,26 @@ def test_a_file_cut_anywhere_is_a_fault(session_file, fraction):
     content = session_file.read_bytes()
     cut.write_bytes(content[: int(fraction * len(content))])
     assert len(found(cut)) == 1
+
+
+@pytest.fixture
+def content(session_file):
+    return session_file.read_bytes()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damage_anywhere_is_a_fault_or_does_not_matter(session_file, content, data):
+    """Bytes changed at random: no crash, no hang, and nothing wrong is taken for right."""
+    damaged = bytearray(content)
+    places = st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=5)
+    for place in data.draw(places):
+        damaged[place] = data.draw(st.integers(0, 255))
+    path = session_file.with_name("damaged.h5")
+    path.write_bytes(damaged)
+    if not validate_file(path):
+        with Session(path) as found, Session(session_file) as expected:
+            assert repr(found.load()) == repr(expected.load())
 
 
 def test_a_sound_file_from_elsewhere_is_sound(session_file):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import h5py
+import numpy as np
 import pytest
 
 from neuroformer.errors import UserError
@@ -149,3 +150,21 @@ def test_storage_is_chunked_compressed_and_checked(session_file):
         for name in ("events/times", "traces/values", "stimulus/movie/values", "truth/weights"):
             stored = file[name]
             assert (stored.compression, stored.shuffle, stored.fletcher32) == ("gzip", True, True)
+
+
+def test_text_is_stored_at_fixed_length_with_a_checksum(session_file):
+    with h5py.File(session_file) as file:
+        for name in ("units/id", "trials/outcome", "behavior/side/labels", "truth/extra/names"):
+            kind = h5py.check_string_dtype(file[name].dtype)
+            assert kind.encoding == "utf-8"
+            assert kind.length is not None
+            assert file[name].fletcher32
+        assert file.attrs.get_id("description").dtype.kind == "S"
+
+
+def test_long_text_and_many_names_fit(make, tmp_path):
+    units = {f"column {i}": np.arange(4) for i in range(100)}
+    path = write_session(tmp_path / "long.h5", make(description="é" * 100_000, units=units))
+    with Session(path) as session:
+        assert session.description == "é" * 100_000
+        assert session.units.keys() == units.keys()

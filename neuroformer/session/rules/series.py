@@ -8,7 +8,7 @@ import numpy as np
 from neuroformer.session import schema
 from neuroformer.session.layout import Layout, kind_of, read
 from neuroformer.session.rules.frame import Frame, Rule, attribute_path, check_attributes, has_type
-from neuroformer.session.scan import check_form, check_text, tally, tally_times
+from neuroformer.session.scan import check_damage, check_form, check_text, tally, tally_times
 from neuroformer.session.types import Fault
 
 # Sizes of a sample by kind: the dimensions that it may have beside time, and how many of them it must have.
@@ -84,6 +84,8 @@ def check_samples(path: str) -> Rule:
         elif kind_of(array) == "float":
             cure = "use NaN where a value is missing"
             yield from tally(array, np.isinf).fault(values, "are infinite", cure)
+        else:
+            check_damage(array)
 
     return rule
 

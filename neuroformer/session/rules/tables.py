@@ -7,7 +7,7 @@ import numpy as np
 from neuroformer.session import schema
 from neuroformer.session.layout import Layout, kind_of, read
 from neuroformer.session.rules.frame import Frame, Rule
-from neuroformer.session.scan import check_form, check_text, fault_where, not_finite, tally
+from neuroformer.session.scan import check_damage, check_form, check_text, fault_where, not_finite, tally
 from neuroformer.session.types import Fault
 
 
@@ -75,3 +75,5 @@ def _check_column(layout: Layout, path: str, rows: int | str, kinds: tuple[str, 
         yield Fault(path, f"has {column.shape[0]} rows, expected {rows}", "store one value a row")
     elif kind_of(column) == "text":
         yield from check_text(layout, path)
+    else:
+        check_damage(column)

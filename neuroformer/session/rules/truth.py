@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from neuroformer.session import schema
 from neuroformer.session.layout import Layout, kind_of
 from neuroformer.session.rules.frame import Frame, attribute_path, check_attributes, has_type
-from neuroformer.session.scan import check_form, check_text, not_a_size, not_finite, tally, tally_times
+from neuroformer.session.scan import (
+    check_damage,
+    check_form,
+    check_text,
+    not_a_size,
+    not_finite,
+    tally,
+    tally_times,
+)
 from neuroformer.session.types import Fault
 
 CURE = "correct the simulator's output"
@@ -62,5 +70,9 @@ def check_extra(layout: Layout, frame: Frame) -> Iterator[Fault]:
         path = f"truth/extra/{name}"
         faults = list(check_form(layout, path, None, schema.VALUE_KINDS))
         yield from faults
-        if not faults and kind_of(layout.arrays[path]) == "text":
+        if faults:
+            continue
+        if kind_of(layout.arrays[path]) == "text":
             yield from check_text(layout, path)
+        else:
+            check_damage(layout.arrays[path])
