@@ -1,0 +1,69 @@
+"""`python -m simulate`: a circuit with known wiring → a session file."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from neuroformer.cli.command import Command, run_command
+from neuroformer.files import RunFolder
+from neuroformer.session import write_session
+from simulate.circuit import simulate_circuit
+from simulate.config import SimulateConfig
+from simulate.recording import to_session
+from simulate.summary import summarize
+
+NAME = "python -m simulate"
+
+
+def run(config: SimulateConfig) -> None:
+    """Simulate, write OUT/SESSION_ID.h5, figures/circuit.png and metrics.json, and print a summary.
+
+    Raises:
+        UserError: The circuit is silent or epileptic, or `out` cannot be written.
+    """
+    began = time.perf_counter()
+    folder = RunFolder.create(config.out, overwrite=config.overwrite, command=NAME, config=config)
+    circuit = simulate_circuit(config)
+    file = folder.path / f"{config.session_id}.h5"
+    write_session(file, to_session(circuit, session_id=config.session_id), overwrite=config.overwrite)
+    if config.figure:
+        from neuroformer.plotting import save_figure
+        from simulate.figure import draw_circuit
+
+        save_figure(draw_circuit(circuit), folder.figures / "circuit.png")
+    metrics = summarize(circuit)
+    seconds = time.perf_counter() - began
+    folder.finish({"session": file.name, **metrics, "seconds": seconds})
+    print(_report(file, metrics, seconds))
+
+
+def _report(file: Path, metrics: dict[str, Any], seconds: float) -> str:
+    rates, edges = metrics["rates_hz"], metrics["edges"]
+    hidden = f" and {metrics['hidden']} hidden ones" if metrics["hidden"] else ""
+    kinds = f"{edges['excitatory']} excitatory, {edges['inhibitory']} inhibitory"
+    return "\n".join(
+        [
+            f"{metrics['n_units']} units{hidden}, {edges['observed']} edges between units ({kinds})",
+            f"{metrics['n_events']} events in {metrics['duration_s']:g} s: {rates['mean']:.2f} Hz "
+            f"({rates['lowest']:.2f} to {rates['highest']:.2f}), synchrony {metrics['synchrony']:.2f}",
+            f"attainable: {metrics['bits_per_spike']['truth']:.3f} bits/spike above constant rates",
+            f"wrote {file} in {seconds:.1f} s",
+        ]
+    )
+
+
+COMMAND = Command(
+    name=NAME,
+    summary="Simulate a circuit whose wiring is known, and write it as a session file.",
+    config=SimulateConfig,
+    run=run,
+    examples=(
+        "python -m simulate --config configs/simulate/clean.yaml out=out/clean",
+        "python -m simulate neuron=lif dt_s=0.001 units=100 duration_s=60 wiring.weight=3 out=out/lif",
+    ),
+)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(COMMAND))

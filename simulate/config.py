@@ -1,0 +1,225 @@
+"""Settings of a simulated circuit: what a YAML file or `key=value` may say, and which values make sense."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any, Literal
+
+from omegaconf import MISSING
+
+from neuroformer.errors import UserError
+from simulate.emission import HIGHEST_INTENSITY, Emission
+
+
+def _require(
+    config: Any, names: str, holds: Callable[[float], bool], expected: str, *, section: str = ""
+) -> None:
+    for name in names.split():
+        value = getattr(config, name)
+        if not (math.isfinite(value) and holds(value)):
+            raise UserError(f"{section}{name}={value}: expected {expected}")
+
+
+def _above_zero(config: Any, names: str, *, section: str = "") -> None:
+    _require(config, names, lambda value: value > 0, "a number above 0", section=section)
+
+
+def _not_negative(config: Any, names: str, *, section: str = "") -> None:
+    _require(config, names, lambda value: value >= 0, "0 or a number above it", section=section)
+
+
+@dataclass(kw_only=True)
+class WiringConfig:
+    """Who is connected to whom, how strongly and how late."""
+
+    density: float = 0.1
+    """Expected fraction of the possible directed pairs that are connected."""
+    excitatory: float = 0.8
+    """Fraction of the neurons that excite; the others inhibit (Dale's law)."""
+    hub_exponent: float | None = 3.0
+    """Tail exponent, above 1, of the Pareto law of out-degrees; smaller: stronger hubs; null: no hubs."""
+    weight: float = 0.9
+    """Median excitatory weight: log-intensity (glm), or mV of synaptic current times resistance (lif)."""
+    weight_sigma: float = 0.3
+    """Standard deviation of the logarithm of the weights."""
+    inhibition: float = 2.0
+    """Median inhibitory weight as a multiple of `weight`."""
+    delay_min_s: float = 0.005
+    """Shortest delay from an event to its first effect (seconds); at least one step."""
+    delay_max_s: float = 0.01
+    """Longest delay (seconds); delays are drawn uniformly, in whole steps."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self, "density excitatory", lambda v: 0 <= v <= 1, "a fraction from 0 to 1", section="wiring."
+        )
+        if self.hub_exponent is not None:
+            _require(self, "hub_exponent", lambda v: v > 1, "a number above 1, or null", section="wiring.")
+        _not_negative(self, "weight weight_sigma inhibition", section="wiring.")
+        _above_zero(self, "delay_min_s delay_max_s", section="wiring.")
+        at_least = f"at least wiring.delay_min_s ({self.delay_min_s})"
+        _require(self, "delay_max_s", lambda v: v >= self.delay_min_s, at_least, section="wiring.")
+
+
+@dataclass(kw_only=True)
+class SynapseConfig:
+    """How long an event acts on its targets."""
+
+    excitatory_s: float = 0.01
+    """Time constant with which the effect of an excitatory event decays (seconds)."""
+    inhibitory_s: float = 0.02
+    """Time constant with which the effect of an inhibitory event decays (seconds)."""
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "excitatory_s inhibitory_s", section="synapse.")
+
+
+@dataclass(kw_only=True)
+class GlmConfig:
+    """Point-process GLM neurons."""
+
+    emission: Emission = "poisson"
+    """Events of a step: `poisson` (any number) or `bernoulli` (at most one; for steps of about 1 ms)."""
+    rate_hz: float = 6.0
+    """Median rate of a neuron without input (events per second)."""
+    rate_sigma: float = 0.4
+    """Standard deviation over neurons of the logarithm of that rate."""
+    ceiling_hz: float = 100.0
+    """Highest intensity (events per second): there the log link saturates, so that bursts do not explode."""
+    refractory_s: float = 0.0
+    """Absolute refractory period: no event in this time after one (seconds)."""
+    recovery: float = 2.0
+    """Relative refractoriness: drop of the log-intensity right after an event."""
+    recovery_s: float = 0.02
+    """Time constant with which that drop decays (seconds)."""
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "rate_hz recovery_s", section="glm.")
+        _not_negative(self, "rate_sigma refractory_s recovery", section="glm.")
+        at_least = f"more than glm.rate_hz ({self.rate_hz})"
+        _require(self, "ceiling_hz", lambda v: v > self.rate_hz, at_least, section="glm.")
+
+
+@dataclass(kw_only=True)
+class LifConfig:
+    """Current-based leaky integrate-and-fire neurons with escape noise; at most one event a step."""
+
+    membrane_s: float = 0.02
+    """Membrane time constant (seconds)."""
+    rest_mv: float = -65.0
+    """Resting potential (mV)."""
+    reset_mv: float = -65.0
+    """Potential right after an event and during the refractory period (mV)."""
+    threshold_mv: float = -50.0
+    """Potential at which a neuron fires at `escape_hz` (mV)."""
+    escape_hz: float = 100.0
+    """Escape rate at threshold (events per second)."""
+    escape_mv: float = 3.0
+    """Change of the potential that multiplies the escape rate by e (mV)."""
+    refractory_s: float = 0.002
+    """Absolute refractory period: no event in this time after one (seconds)."""
+    input_mv: float = 8.0
+    """Mean over neurons of the constant input (mV of current times resistance)."""
+    input_sigma_mv: float = 1.0
+    """Standard deviation over neurons of the constant input (mV)."""
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "membrane_s escape_hz escape_mv", section="lif.")
+        _not_negative(self, "refractory_s input_sigma_mv", section="lif.")
+        potentials = "rest_mv reset_mv threshold_mv input_mv"
+        _require(self, potentials, lambda v: True, "a finite number", section="lif.")
+
+
+@dataclass(kw_only=True)
+class DriveConfig:
+    """Slow input that neurons share and that the session file does not show."""
+
+    n: int = 0
+    """Number of independent drives; 0: none."""
+    time_constant_s: float = 0.5
+    """Correlation time of each drive (seconds)."""
+    strength: float = 0.9
+    """Standard deviation of a neuron's total drive, in the unit of the weights."""
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "n strength", section="drive.")
+        _above_zero(self, "time_constant_s", section="drive.")
+
+
+@dataclass(kw_only=True)
+class CircuitConfig:
+    """One circuit and one recording of it."""
+
+    seed: int = 0
+    """Seed. Wiring, neurons, drive and events have streams of their own: a longer run keeps the circuit."""
+    units: int = 60
+    """Number of observed neurons."""
+    hidden: int = 0
+    """Number of further neurons that take part in the circuit but are left out of the session file."""
+    neuron: Literal["glm", "lif"] = "glm"
+    """Neuron model: point-process GLM, or current-based integrate-and-fire with escape noise."""
+    dt_s: float = 0.005
+    """Time step (seconds)."""
+    duration_s: float = 500.0
+    """Length of the recording (seconds), rounded to whole steps."""
+    block_s: float = 1.0
+    """Length of the blocks for which the true log-likelihood is kept (seconds), rounded to whole steps."""
+    wiring: WiringConfig = field(default_factory=WiringConfig)
+    """Connections."""
+    synapse: SynapseConfig = field(default_factory=SynapseConfig)
+    """Time course of their effect."""
+    glm: GlmConfig = field(default_factory=GlmConfig)
+    """Neurons of `neuron=glm`."""
+    lif: LifConfig = field(default_factory=LifConfig)
+    """Neurons of `neuron=lif`."""
+    drive: DriveConfig = field(default_factory=DriveConfig)
+    """Slow shared drive."""
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "seed hidden")
+        _above_zero(self, "units dt_s")
+        at_least_one = f"at least one step (dt_s={self.dt_s})"
+        _require(self, "duration_s block_s", lambda v: self.steps(v) >= 1, at_least_one)
+        cure = f"{at_least_one}; raise it or lower dt_s"
+        _require(self.wiring, "delay_min_s", lambda v: self.steps(v) >= 1, cure, section="wiring.")
+        highest = f"at most {HIGHEST_INTENSITY / self.dt_s:g} ({HIGHEST_INTENSITY:g} events in a step)"
+        _require(
+            self.glm, "ceiling_hz", lambda v: v * self.dt_s <= HIGHEST_INTENSITY, highest, section="glm."
+        )
+
+    @property
+    def emission(self) -> Emission:
+        """How events are drawn from intensities."""
+        return self.glm.emission if self.neuron == "glm" else "bernoulli"
+
+    @property
+    def refractory_s(self) -> float:
+        """Absolute refractory period of the neurons (seconds)."""
+        return self.glm.refractory_s if self.neuron == "glm" else self.lif.refractory_s
+
+    def steps(self, seconds: float) -> int:
+        """Whole number of steps nearest to a time in seconds."""
+        return round(seconds / self.dt_s)
+
+
+@dataclass(kw_only=True)
+class SimulateConfig(CircuitConfig):
+    """Settings of `python -m simulate`."""
+
+    out: str = MISSING
+    """Folder for the session file, config.yaml, metrics.json and figures/."""
+    session_id: str = "simulated"
+    """Name of the session and of its file, OUT/SESSION_ID.h5."""
+    figure: bool = True
+    """Draw wiring, raster and rates."""
+    overwrite: bool = False
+    """Replace a finished run in `out`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = self.session_id
+        if not name.strip() or PurePath(name).name != name:
+            raise UserError(
+                f"session_id={name}: expected a name that can be that of a file, without a folder"
+            )

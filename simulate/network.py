@@ -1,0 +1,119 @@
+"""Runs a circuit, several steps at a time.
+
+An event reaches nobody before the shortest delay has passed, and its own neuron is silent for the refractory
+period. So the intensities of the next min(shortest delay, refractory steps + 1) steps follow from what came
+before them, except that a neuron's intensity is 0 after its first event among them. Taken at once, these
+steps give the same events and likelihoods as one by one, for less.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from simulate.activity import Activity
+from simulate.emission import Emission, draw_counts, event_log_likelihood
+from simulate.neurons import Neurons
+from simulate.synapses import Synapses
+
+
+class Network:
+    """Neurons and their synapses.
+
+    Args:
+        neurons: The n neurons.
+        synapses: The connections between them.
+        emission: How events are drawn from intensities.
+        refractory: Absolute refractory period (steps).
+        n: Number of neurons.
+    """
+
+    def __init__(
+        self, *, neurons: Neurons, synapses: Synapses, emission: Emission, refractory: int, n: int
+    ) -> None:
+        self._neurons = neurons
+        self._synapses = synapses
+        self._emission = emission
+        self._refractory = refractory
+        self._at_once = min(synapses.shortest, refractory + 1)
+        self._step = 0
+        self._free_from = np.zeros(n, np.int64)  # first step in which each neuron can fire again
+
+    def advance(
+        self, exponential: np.ndarray, drive: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Run the next S steps.
+
+        Args:
+            exponential: (S, n) standard exponential numbers, which decide when neurons fire.
+            drive: (S, n) input from elsewhere, or None.
+
+        Returns:
+            (E,) steps, (E,) neurons and (E,) counts of the events, and (n,) log-likelihoods of the S steps.
+        """
+        n_steps, n = exponential.shape
+        expected = np.zeros(n)
+        gained = np.zeros(n)
+        steps, neurons, counts = [[np.zeros(0, np.int64)] for _ in range(3)]
+        for start in range(0, n_steps, self._at_once):
+            stop = min(start + self._at_once, n_steps)
+            current = self._synapses.advance(self._step, stop - start)
+            if drive is not None:
+                current += drive[start:stop]
+            refractory = self._free_from > np.arange(self._step, self._step + stop - start)[:, None]
+            intensity = self._neurons.intensity(current, refractory)
+            for offset, decider in enumerate(exponential[start:stop]):
+                fired = np.flatnonzero(decider < intensity[offset])
+                if fired.size:
+                    intensity[offset + 1 :, fired] = 0.0
+                    rate = intensity[offset, fired]
+                    count = draw_counts(self._emission, rate, decider[fired])
+                    gained[fired] += event_log_likelihood(self._emission, rate, count)
+                    self._neurons.fire(fired, count, stop - start - 1 - offset)
+                    self._synapses.deliver(self._step + offset, fired, count)
+                    self._free_from[fired] = self._step + offset + 1 + self._refractory
+                    steps.append(np.full(len(fired), self._step + offset))
+                    neurons.append(fired)
+                    counts.append(count)
+            expected += intensity.sum(axis=0)
+            self._step += stop - start
+        return np.concatenate(steps), np.concatenate(neurons), np.concatenate(counts), gained - expected
+
+
+def run(
+    network: Network,
+    *,
+    n: int,
+    n_steps: int,
+    block: int,
+    dt: float,
+    drive: Callable[[int], np.ndarray] | None,
+    check: Callable[[int, int], None],
+    rng: np.random.Generator,
+) -> Activity:
+    """Run a network, block by block.
+
+    Args:
+        network: The network, at its first step.
+        n: Number of neurons.
+        n_steps: Steps to run.
+        block: Steps of a block of the log-likelihood; the last block may be shorter.
+        dt: Time step (seconds), for the record.
+        drive: Gives the (steps, n) input from elsewhere of the next steps; None: there is none.
+        check: Called after each block with its numbers of events and of steps; raises to give up.
+        rng: The stream of the events.
+    """
+    parts = []
+    for first in range(0, n_steps, block):
+        length = min(block, n_steps - first)
+        part = network.advance(rng.standard_exponential((length, n)), drive(length) if drive else None)
+        check(int(part[2].sum()), length)
+        parts.append(part)
+    steps, neurons, counts, log_likelihood = zip(*parts, strict=True)
+    return Activity(
+        steps=np.concatenate(steps),
+        neurons=np.concatenate(neurons),
+        counts=np.concatenate(counts),
+        log_likelihood=np.stack(log_likelihood),
+        n_steps=n_steps,
+        dt=dt,
+    )

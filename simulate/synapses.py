@@ -1,0 +1,53 @@
+"""Delays and time course of the synaptic input.
+
+    I_j(t) = Σ_{i → j} w_ij Σ_{events e of i, e + d_ij <= t} exp(-(t - e - d_ij) dt / τ_i)
+
+with one time constant τ for excitatory and one for inhibitory sources. The weights of an event are added to a
+ring of the coming steps, at a cost of its source's number of targets; two filters a neuron do the rest.
+"""
+
+import numpy as np
+
+from simulate.wiring import Wiring
+
+
+class Synapses:
+    """What is on its way, and what acts, in a circuit that was silent so far.
+
+    Args:
+        wiring: The edges.
+        decays: Factor per step of the effect of an excitatory and of an inhibitory event.
+    """
+
+    def __init__(self, wiring: Wiring, *, decays: tuple[float, float]) -> None:
+        self.shortest = int(wiring.delay.min(initial=np.iinfo(np.int64).max))
+        # What begins to act in each step from now to the longest delay, excitation and inhibition apart.
+        self._coming = np.zeros((int(wiring.delay.max(initial=0)) + 1, 2, wiring.n))
+        self._acting = np.zeros((2, wiring.n))
+        self._decays = np.array(decays)[:, None]
+        kind = wiring.inhibitory[wiring.source]
+        places = np.ravel_multi_index((wiring.delay, kind.astype(int), wiring.target), self._coming.shape)
+        rows = np.cumsum(np.bincount(wiring.source, minlength=wiring.n))[:-1]
+        self._places = np.split(places, rows)
+        self._weights = np.split(wiring.weight, rows)
+
+    def advance(self, first: int, n_steps: int) -> np.ndarray:
+        """(n_steps, n) input of the steps from `first` on; at most `shortest` at once."""
+        current = np.empty((n_steps, self._acting.shape[1]))
+        for offset in range(n_steps):
+            begins = self._coming[(first + offset) % len(self._coming)]
+            self._acting *= self._decays
+            self._acting += begins
+            begins[:] = 0.0
+            np.add(self._acting[0], self._acting[1], out=current[offset])
+        return current
+
+    def deliver(self, step: int, neurons: np.ndarray, counts: np.ndarray) -> None:
+        """Send the events of `step` on their way: `counts` (E,) of each of `neurons` (E,)."""
+        sources = np.repeat(neurons, counts).tolist()
+        places = np.concatenate([self._places[source] for source in sources])
+        places += step % len(self._coming) * self._acting.size
+        places %= self._coming.size
+        np.add.at(
+            self._coming.reshape(-1), places, np.concatenate([self._weights[source] for source in sources])
+        )
