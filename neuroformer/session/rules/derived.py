@@ -13,11 +13,7 @@ def check_derived(layout: Layout) -> list[Fault]:
     """Faults of counts and indices, for a layout in which `check` found none."""
     faults: list[Fault] = []
     for path in [schema.TIMES, *(path for path in layout.arrays if schema.is_timestamps(path))]:
-        # The first row of a block is no multiple of the stride in general.
-        every = [
-            times[-first % schema.INDEX_STRIDE :: schema.INDEX_STRIDE]
-            for first, times in blocks(layout.arrays[path])
-        ]
+        every = [_strided(first, times) for first, times in blocks(layout.arrays[path])]
         faults.extend(_compare(layout, schema.index_of(path), np.concatenate(every), f"the times in {path}"))
     counts = np.zeros(layout.attributes[""]["n_units"], dtype=np.int64)
     for _, units in blocks(layout.arrays[schema.UNITS]):
@@ -36,3 +32,8 @@ def _compare(layout: Layout, path: str, expected: np.ndarray, source: str) -> It
         yield Fault(path, what, cure)
     elif not np.array_equal(read(found), expected):
         yield Fault(path, f"does not agree with {source}", cure)
+
+
+def _strided(first: int, times: np.ndarray) -> np.ndarray:
+    """The part of the coarse index that comes from a block of times beginning at row `first`."""
+    return times[-first % schema.INDEX_STRIDE :: schema.INDEX_STRIDE].copy()  # a view would keep the block
