@@ -1,0 +1,24 @@
+"""``neuroformer finetune`` and finetune.py: new sessions in a pretrained model."""
+
+from __future__ import annotations
+
+from neuroformer.cli.command import Command
+from neuroformer.settings.finetune import FinetuneConfig
+
+
+def run(config: FinetuneConfig) -> None:
+    """Tune and print where the results are."""
+    from neuroformer.training.finetune import finetune
+
+    metrics = finetune(config, command=COMMAND.name)
+    print(f"{metrics['steps']} steps in {metrics['seconds']:.0f} s; validation {metrics['val_bits_per_spike']:.4f} bits/spike")
+    print(f"results: {config.out}    next: neuroformer evaluate run={config.out}")
+
+
+COMMAND = Command(
+    name="neuroformer finetune",
+    summary="Fit a pretrained model to a new animal.",
+    config=FinetuneConfig,
+    run=run,
+    examples=("neuroformer finetune run=out/ca1 'sessions=[sessions/new_mouse.h5]' out=out/ca1_new",),
+)
