@@ -35,11 +35,12 @@ class Session:
         self.path = Path(path)
         self._handle: h5py.File | None = None
         self._pid = 0
+        self._open: dict[str, h5py.Dataset] = {}
 
     # ------------------------------------------------------------------ the open file
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_handle": None, "_pid": 0}
+        return {"path": self.path, "_handle": None, "_pid": 0, "_open": {}}
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +57,7 @@ class Session:
         """Close the file; the next read opens it again."""
         if self._handle is not None and self._pid == os.getpid():
             self._handle.close()
-        self._handle = None
+        self._handle, self._open = None, {}
 
     @property
     def _file(self) -> h5py.File:
@@ -65,11 +66,16 @@ class Session:
             if fault := foreign(file):
                 file.close()
                 raise UserError(f"{self.path}: {fault.message}; {fault.cure}")
-            self._handle, self._pid = (
-                file,
-                os.getpid(),
-            )  # a handle from before a fork is the parent's to close
+            # What was open before a fork is the parent's to close.
+            self._handle, self._pid, self._open = file, os.getpid(), {}
         return self._handle
+
+    def _dataset(self, path: str) -> h5py.Dataset:
+        """A dataset that stays open, with the chunks that were read last."""
+        file = self._file
+        if path not in self._open:
+            self._open[path] = file[path]
+        return self._open[path]
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[h5py.File]:
@@ -208,10 +214,11 @@ class Session:
             stop: seconds; None for the last event.
         """
         _check_span(start, stop)
-        with self._reading("events") as file:
-            rows, times = read_span(file[schema.TIMES], self._index("events"), start, stop)
-            amplitudes = read(file[schema.AMPLITUDES], rows) if self.has_amplitudes else None
-            return Events(times=times, units=read(file[schema.UNITS], rows), amplitudes=amplitudes)
+        with self._reading("events"):
+            rows, times = read_span(self._dataset(schema.TIMES), self._index("events"), start, stop)
+            units = read(self._dataset(schema.UNITS), rows)
+            amplitudes = read(self._dataset(schema.AMPLITUDES), rows) if self.has_amplitudes else None
+            return Events(times=times, units=units, amplitudes=amplitudes)
 
     def traces(self, start: float | None = None, stop: float | None = None) -> TimeSeries:
         """The samples of all units' traces in [start, stop), seconds; values (T, N)."""
@@ -278,11 +285,11 @@ class Session:
     def _series(self, path: str, start: float | None, stop: float | None) -> TimeSeries:
         _check_span(start, stop)
         info = self._info(path)
-        with self._reading(path) as file:
-            rows, timestamps = read_span(file[f"{path}/timestamps"], self._index(path), start, stop)
+        with self._reading(path):
+            rows, timestamps = read_span(self._dataset(f"{path}/timestamps"), self._index(path), start, stop)
             return TimeSeries(
                 timestamps=timestamps,
-                values=read(file[f"{path}/values"], rows),
+                values=read(self._dataset(f"{path}/values"), rows),
                 kind=info.kind,
                 unit=info.unit,
                 labels=info.labels,

@@ -10,7 +10,7 @@ from neuroformer.session import schema
 from neuroformer.session.layout import READ_ERRORS, RECONVERT, scalar, unreadable
 from neuroformer.session.types import Fault
 
-CACHE_BYTES = 1024 * 1024  # of chunks, a dataset; HDF5's own 8 MiB add up over many sessions
+CACHE_BYTES = 256 * 1024  # of chunks, a dataset; HDF5's own 8 MiB add up over many sessions
 
 
 def open_file(path: Path) -> h5py.File:
