@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 
 import lightning as L
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from neuroformer.batch import Batch
 from neuroformer.data.collate import collate
-from neuroformer.data.recording import Chunk, Recording
+from neuroformer.data.recording import Recording
 from neuroformer.data.sampler import ChunkKey, PassSampler
 from neuroformer.data.splits import Part, Span
 from neuroformer.data.vocabulary import Vocabulary
@@ -30,23 +29,27 @@ def find_sessions(patterns: Sequence[str]) -> list[Path]:
         raise UserError("data.sessions is empty; name session files, such as 'data.sessions=[sessions/*.h5]'")
     found: dict[Path, None] = {}
     for pattern in patterns:
-        matches = sorted(glob(pattern)) if any(c in pattern for c in "*?[") else [pattern]
+        path = Path(pattern)
+        matches = sorted(glob(pattern)) if has_magic(pattern) and not path.exists() else [pattern]  # noqa: PTH207
         if not matches:
             raise UserError(f"data.sessions: no file matches {pattern!r} in {Path.cwd()}; check the name")
         found.update(dict.fromkeys(map(Path, matches)))
     return list(found)
 
 
-class _Chunks(Dataset[Chunk]):
-    """Reads chunks by key; picklable, so that workers under fork and spawn can have it."""
+class _Batches(Dataset[Batch]):
+    """Reads the chunks of a batch by their keys; picklable, so that workers under fork and spawn can have it."""
 
     def __init__(self, recordings: Sequence[Recording], vocabulary: Vocabulary, history: int) -> None:
         self.recordings, self.vocabulary, self.history = recordings, vocabulary, history
 
-    def __getitem__(self, key: ChunkKey) -> Chunk:
-        recording = self.recordings[key.recording]
-        edges = self.vocabulary[recording.session_id].level_edges
-        return recording.chunk(key.span, self.history, edges)
+    def __getitem__(self, keys: list[ChunkKey]) -> Batch:
+        chunks = []
+        for key in keys:
+            recording = self.recordings[key.recording]
+            edges = self.vocabulary[recording.session_id].level_edges
+            chunks.append(recording.chunk(key.span, self.history, edges))
+        return collate(chunks, self.vocabulary)
 
 
 class RecordingsModule(L.LightningDataModule):
@@ -119,9 +122,10 @@ class RecordingsModule(L.LightningDataModule):
 
     def batches_of(self, recording: Recording, spans: Sequence[Span]) -> Iterator[Batch]:
         """Batches of one row each that score the given spans, with the whole context before them."""
-        yield from self._loader([recording], [[ChunkKey(recording=0, span=span)] for span in spans], self.context_bins)
+        keys = [[ChunkKey(recording=0, span=span)] for span in spans]
+        yield from self._loader([recording], keys, self.context_bins)
 
-    def train_dataloader(self) -> DataLoader[Chunk]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled training chunks."""
         config = self.config
         sampler = PassSampler(
@@ -133,7 +137,7 @@ class RecordingsModule(L.LightningDataModule):
         )
         return self._loader(self.recordings, sampler, round(config.warmup_s / config.bin_s))
 
-    def val_dataloader(self) -> DataLoader[Chunk]:
+    def val_dataloader(self) -> DataLoader[Batch]:
         """Validation bins, each once."""
         return self._loader(self.recordings, self._keys("val", self.recordings), self.context_bins)
 
@@ -150,12 +154,14 @@ class RecordingsModule(L.LightningDataModule):
 
     def _loader(
         self, recordings: Sequence[Recording], batches: PassSampler | list[list[ChunkKey]], history: int
-    ) -> DataLoader[Chunk]:
+    ) -> DataLoader[Batch]:
         workers = self.config.workers
+        # Whole batches are the loader's samples: Lightning calls `set_epoch` of a loader's `sampler`, never that of its
+        # `batch_sampler`, and without the call every epoch would repeat the first.
         return DataLoader(
-            _Chunks(recordings, self.vocabulary, history),
-            batch_sampler=batches,
-            collate_fn=partial(collate, vocabulary=self.vocabulary),
+            _Batches(recordings, self.vocabulary, history),
+            sampler=batches,
+            batch_size=None,
             num_workers=workers,
             persistent_workers=workers > 0,
             multiprocessing_context="spawn" if workers > 0 else None,

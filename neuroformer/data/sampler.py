@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from torch.utils.data import Sampler
 
 from neuroformer.data.recording import Recording
 from neuroformer.data.splits import Span
+from neuroformer.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +24,11 @@ class ChunkKey:
 
 
 class PassSampler(Sampler[list[ChunkKey]]):
-    """Batches of training chunks; every pass over the data visits every training bin once.
+    """Batches of training chunks, drawn from one pass over the data after another.
 
-    Each pass cuts the spans at other places and shuffles the chunks of all sessions together. One iteration
-    yields the batches of one training epoch of `batches_per_epoch` steps; `set_epoch` (called by Lightning) picks which. In a
+    Every pass visits every training bin once: it cuts the spans at places of its own and shuffles the chunks of all
+    sessions together. A batch may hold the end of one pass and the start of the next. One iteration yields the
+    batches of one training epoch of `batches_per_epoch` steps; `set_epoch` (called by Lightning) picks which. In a
     distributed run each rank takes its share of every batch.
 
     Args:
@@ -53,6 +56,7 @@ class PassSampler(Sampler[list[ChunkKey]]):
         self.seed = seed
         self.epoch = 0
         self._pass: tuple[int, list[ChunkKey]] = (-1, [])
+        self._starts = [0]  # chunks before each pass; they differ, as the cuts do
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the training epoch that the next iteration yields."""
@@ -63,24 +67,30 @@ class PassSampler(Sampler[list[ChunkKey]]):
         return self.batches_per_epoch
 
     def __iter__(self) -> Iterator[list[ChunkKey]]:
-        """Batches of the current epoch, this rank's share of each."""
+        """Batches of the current epoch, this rank's share of each.
+
+        Raises:
+            UserError: a batch has fewer chunks than there are ranks.
+        """
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        if self.batch_size < world:
+            raise UserError(
+                f"data.batch_size={self.batch_size}: expected at least one chunk for each of {world} processes"
+            )
         first = self.epoch * self.batches_per_epoch
         for k in range(first, first + self.batches_per_epoch):
             yield self.batch(k)[rank::world]
 
     def batch(self, k: int) -> list[ChunkKey]:
         """All chunks of batch k of the run."""
-        # Passes differ a little in their number of chunks; a fixed length keeps batch k computable without the
-        # passes before it. Chunks past that length wait for another pass.
-        per_pass = max(1, sum(self._pieces(r) for r in self.recordings) // self.batch_size)
-        number, position = divmod(k, per_pass)
-        keys = self._keys_of_pass(number)
-        picked = np.arange(position * self.batch_size, (position + 1) * self.batch_size) % len(keys)
-        return [keys[i] for i in picked]
-
-    def _pieces(self, recording: Recording) -> int:
-        return sum(max(1, len(s) // self.chunk_bins) for s in recording.part("train"))
+        first, stop = k * self.batch_size, (k + 1) * self.batch_size
+        while self._starts[-1] < stop:
+            self._starts.append(self._starts[-1] + len(self._keys_of_pass(len(self._starts) - 1)))
+        keys = []
+        for position in range(first, stop):
+            number = bisect_right(self._starts, position) - 1
+            keys.append(self._keys_of_pass(number)[position - self._starts[number]])
+        return keys
 
     def _keys_of_pass(self, number: int) -> list[ChunkKey]:
         if self._pass[0] != number:
