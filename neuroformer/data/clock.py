@@ -21,6 +21,10 @@ class Epoch:
         start: seconds on the session's clock.
         bin_s: width of a bin in seconds.
         n_bins: whole bins in the epoch; a remainder shorter than a bin at its end is not used.
+
+    >>> epoch = Epoch(start=2.0, bin_s=0.1, n_bins=5)
+    >>> epoch.bin_of(np.array([1.99, 2.0, 2.3, 2.39]))
+    array([-1,  0,  3,  3])
     """
 
     start: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from neuroformer.data.clock import Epoch, epochs_of
 from neuroformer.data.splits import Part, Span, split_epochs
 from neuroformer.data.tokens import Tokens, level_edges, tokenize
 from neuroformer.data.vocabulary import SessionEntry
-from neuroformer.session import Session
+from neuroformer.session import Events, Session
 from neuroformer.settings.data import SplitConfig
 
 
@@ -56,15 +57,23 @@ class Recording:
         """Name of the session."""
         return self.session.session_id
 
-    def tokens(self, span: Span, edges: np.ndarray | None = None) -> Tokens:
-        """Tokens of a span, bins counted from the start of the epoch."""
+    def events(self, span: Span) -> Events:
+        """Events of a span; only this slice of the file is read."""
         epoch = self.epochs[span.epoch]
         margin = 1e-3 * self.bin_s  # the clock's tolerance decides on the edges, not the slice
-        start = float(epoch.time_of(span.start))
-        stop = float(epoch.time_of(span.stop))
-        tokens = tokenize(self.session.events(start - margin, stop + margin), epoch, edges)
-        inside = (tokens.bins >= span.start) & (tokens.bins < span.stop)
-        return Tokens(bins=tokens.bins[inside], units=tokens.units[inside], levels=tokens.levels[inside])
+        start, stop = float(epoch.time_of(span.start)), float(epoch.time_of(span.stop))
+        found = self.session.events(start - margin, stop + margin)
+        bins = epoch.bin_of(found.times)
+        inside = (bins >= span.start) & (bins < span.stop)
+        return Events(
+            times=found.times[inside],
+            units=found.units[inside],
+            amplitudes=None if found.amplitudes is None else found.amplitudes[inside],
+        )
+
+    def tokens(self, span: Span, edges: np.ndarray | None = None) -> Tokens:
+        """Tokens of a span, bins counted from the start of the epoch."""
+        return tokenize(self.events(span), self.epochs[span.epoch], edges)
 
     def chunk(self, span: Span, history: int, edges: np.ndarray | None = None) -> Chunk:
         """Read a span with the bins before it; only this slice of the file is read.
@@ -106,10 +115,7 @@ class Recording:
             cuts = np.unique(
                 np.clip(np.arange(span.start + shift - size, span.stop + size, size), span.start, span.stop)
             )
-            pieces += [
-                Span(epoch=span.epoch, start=int(a), stop=int(b))
-                for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-            ]
+            pieces += [Span(epoch=span.epoch, start=int(a), stop=int(b)) for a, b in pairwise(cuts)]
         return pieces
 
     def entry(self, n_levels: int) -> SessionEntry:
@@ -122,10 +128,9 @@ class Recording:
         counts = np.zeros(n_units, np.int64)
         amplitudes = []
         for span in self.spans["train"]:
-            epoch = self.epochs[span.epoch]
-            for piece in range(span.start, span.stop, 100_000):
-                stop = min(piece + 100_000, span.stop)
-                events = self.session.events(float(epoch.time_of(piece)), float(epoch.time_of(stop)))
+            for start in range(span.start, span.stop, 100_000):
+                stop = min(start + 100_000, span.stop)
+                events = self.events(Span(epoch=span.epoch, start=start, stop=stop))
                 counts += np.bincount(events.units, minlength=n_units)
                 if events.amplitudes is not None and n_levels > 1:
                     amplitudes.append(events.amplitudes)

@@ -8,6 +8,7 @@ the model's context.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -16,8 +17,8 @@ from neuroformer.data.clock import Epoch
 from neuroformer.errors import UserError
 from neuroformer.settings.data import SplitConfig
 
-PARTS = ("train", "val", "test")
 Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,8 @@ def split_epochs(
         bin_s = epochs[0].bin_s
         if config.gap_s is not None and config.gap_s < context_bins * bin_s - 1e-9:
             raise UserError(
-                f"data.split.gap_s={config.gap_s:g}: the model looks {context_bins * bin_s:g} s back, so that test bins "
-                "would see training bins; raise gap_s or leave it out"
+                f"data.split.gap_s={config.gap_s:g}: the model looks {context_bins * bin_s:g} s back, so that test "
+                "bins would see training bins; raise gap_s or leave it out"
             )
         gap = context_bins if config.gap_s is None else int(np.ceil(config.gap_s / bin_s - 1e-6))
         spans = _by_time(epochs, config, gap)
@@ -66,9 +67,13 @@ def split_epochs(
         wanted = {"train": 1.0, "val": config.val, "test": config.test}[part]
         if wanted > 0 and not spans[part]:
             total = sum(e.n_bins for e in epochs) * epochs[0].bin_s
+            cure = (
+                "a session with more epochs, smaller data.split.val and data.split.test, or data.split.kind=time"
+                if config.kind == "epochs"
+                else "a longer recording, other fractions in data.split, fewer data.split.blocks, or a shorter context"
+            )
             raise UserError(
-                f"{name}: no bin is left for {part!r} in {len(epochs)} epoch(s) of {total:g} s in all; use a longer "
-                "recording, larger fractions in data.split, fewer blocks, or a shorter context"
+                f"{name}: no bin is left for {part!r} in {len(epochs)} epoch(s) of {total:g} s in all; use {cure}"
             )
     return spans
 
@@ -77,7 +82,11 @@ def _by_epoch(epochs: list[Epoch], config: SplitConfig) -> dict[Part, list[Span]
     order = np.random.default_rng(config.seed).permutation(len(epochs))
     n_test = max(1, round(config.test * len(epochs)))
     n_val = max(1, round(config.val * len(epochs))) if config.val > 0 else 0
-    chosen = {"test": order[:n_test], "val": order[n_test : n_test + n_val], "train": order[n_test + n_val :]}
+    chosen: dict[Part, np.ndarray] = {
+        "test": order[:n_test],
+        "val": order[n_test : n_test + n_val],
+        "train": order[n_test + n_val :],
+    }
     return {
         part: [Span(epoch=int(i), start=0, stop=epochs[i].n_bins) for i in sorted(chosen[part])]
         for part in PARTS
@@ -89,13 +98,13 @@ def _by_time(epochs: list[Epoch], config: SplitConfig, gap: int) -> dict[Part, l
     offsets = np.concatenate(([0], np.cumsum([e.n_bins for e in epochs])))
     spans: dict[Part, list[Span]] = {part: [] for part in PARTS}
     edges = np.linspace(0, offsets[-1], config.blocks + 1).round().astype(int)
-    for block, (lo, hi) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for block, (lo, hi) in enumerate(pairwise(edges)):
         size = hi - lo
         test_lo = hi - round(config.test * size)
         val_lo = test_lo - round(config.val * size)
         # The gap comes off the part before it; a last block needs none behind its test.
         after_test = gap if block < config.blocks - 1 else 0
-        bounds = {
+        bounds: dict[Part, tuple[int, int]] = {
             "train": (lo, (val_lo if config.val > 0 else test_lo) - gap),
             "val": (val_lo, test_lo - gap),
             "test": (test_lo, hi - after_test),

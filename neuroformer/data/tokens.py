@@ -40,6 +40,11 @@ def tokenize(events: Events, epoch: Epoch, edges: np.ndarray | None = None) -> T
         events: events with times in seconds.
         epoch: the clock of the tokens.
         edges: (K − 1,) inner edges of K amplitude levels, rising; none for one level.
+
+    >>> epoch = Epoch(start=10.0, bin_s=0.5, n_bins=4)
+    >>> tokens = tokenize(Events(times=np.array([10.1, 11.5, 11.7, 12.2]), units=np.array([2, 1, 0, 0])), epoch)
+    >>> tokens.bins, tokens.units, tokens.gaps()  # the last event lies after the last whole bin
+    (array([0, 3, 3]), array([2, 0, 1], dtype=int32), array([0, 3, 0]))
     """
     bins = epoch.bin_of(events.times)
     inside = (bins >= 0) & (bins < epoch.n_bins)
@@ -78,9 +83,14 @@ def level_edges(amplitudes: np.ndarray, n_levels: int) -> np.ndarray:
     """Inner edges that cut amplitudes into `n_levels` equally frequent levels; equal edges are merged.
 
     Returns:
-        (K − 1,) float64 with K ≤ n_levels; empty where all amplitudes are equal or `n_levels` is 1.
+        (K − 1,) float64 with K ≤ n_levels; empty where all amplitudes are equal or `n_levels` is 1. Every edge is one
+        of the amplitudes and belongs to the level above it, so that no level is empty.
+
+    >>> level_edges(np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0]), 4)
+    array([2.])
     """
     if n_levels <= 1 or len(amplitudes) == 0:
         return np.zeros(0)
-    quantiles = np.quantile(amplitudes.astype(np.float64), np.arange(1, n_levels) / n_levels)
+    shares = np.arange(1, n_levels) / n_levels
+    quantiles = np.quantile(amplitudes.astype(np.float64), shares, method="higher")
     return np.unique(quantiles[quantiles > amplitudes.min()])
