@@ -6,6 +6,7 @@ It stands between `neuroformer.data` and `neuroformer.model` so that neither nee
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class Batch:
         """T, history included."""
         return self.scored.shape[1]
 
-    @property
+    @cached_property  # reading it from a GPU waits for the GPU
     def first_scored(self) -> int:
         """The first bin that any row scores; nothing before it needs an intensity."""
         columns = self.scored.any(0)

@@ -17,6 +17,9 @@ def bits_per_spike(log_likelihood: float, null: float, n_events: float) -> float
         log_likelihood: of the events under the model, in nats.
         null: of the same events under the homogeneous Poisson process, in nats.
         n_events: number of events; NaN comes back where there is none.
+
+    >>> bits_per_spike(log_likelihood=-300.0, null=-300.0 - 100 * math.log(2), n_events=50)  # doctest: +ELLIPSIS
+    2.0...
     """
     return (log_likelihood - null) / (n_events * math.log(2)) if n_events else math.nan
 

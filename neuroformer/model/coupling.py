@@ -1,8 +1,8 @@
 """Coupling attention: fast directed influence of one unit on another.
 
 Linear attention over past events. The score of an event depends on its lag alone, through one positive kernel per head
-that sums to 1 over the lags (a softmax, as attention weights are); the value of an event is its source unit; each
-target reads the heads out with its own weights:
+(a softmax over the lags, as attention weights are, times √L); the value of an event is its source unit; each target
+reads the heads out with its own weights:
 
     coupling_j(t) = Σ_h Σ_{i ≠ j} G_h[i, j] · (κ_h * s_i)(t)
 
@@ -52,7 +52,7 @@ class FullCoupling(nn.Module):
 
     def add_session(self, n_units: int) -> None:
         """Make room for a session."""
-        self.sessions.append(ShrunkWeight(self.heads, n_units, n_units))
+        self.sessions.append(ShrunkWeight(self.heads, n_units, n_units).to(self.kernels.logits))
 
     def forward(self, counts: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and variance of the coupling term for the bins from `batch.first_scored` on.
@@ -67,7 +67,7 @@ class FullCoupling(nn.Module):
         traces = causal_filter(counts, self.kernels(), batch.first_scored).movedim(1, 3)  # (B, N, H, T)
         parts = []
         for session, rows in rows_by_session(batch):
-            weight = self.sessions[session]
+            weight = self._weight(session)
             n = weight.mean.shape[-1]
             off = off_diagonal(n, traces)
             features = (traces if len(rows) == len(traces) else traces[rows])[:, :n].flatten(
@@ -85,16 +85,21 @@ class FullCoupling(nn.Module):
 
     def kl(self, session: int, rows: Tensor) -> Tensor:
         """KL of a session's weights, nats."""
-        weight = self.sessions[session]
+        weight = self._weight(session)
         return weight.kl(mask=off_diagonal(weight.mean.shape[-1], weight.mean))
 
     def map(self, session: int, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the log-gain by lag: two (N, N, L), [source, target, lag − 1]."""
-        weight, kernels = self.sessions[session], self.kernels()
+        weight, kernels = self._weight(session), self.kernels()
         return (
             torch.einsum("hst,hl->stl", weight.mean, kernels),
             torch.einsum("hst,hl->stl", weight.variance, kernels.square()),
         )
+
+    def _weight(self, session: int) -> ShrunkWeight:
+        weight = self.sessions[session]
+        assert isinstance(weight, ShrunkWeight)
+        return weight
 
 
 class LowRankCoupling(nn.Module):

@@ -19,6 +19,10 @@ def causal_filter(x: Tensor, kernels: Tensor, first: int = 0) -> Tensor:
 
     Returns:
         (B, T − first, C, K).
+
+    >>> event = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0])
+    >>> causal_filter(event.view(1, 5, 1), torch.tensor([[3.0, 2.0]])).flatten()
+    tensor([0., 0., 3., 2., 0.])
     """
     n_rows, n_bins, n_channels = x.shape
     n_kernels, n_lags = kernels.shape
@@ -50,14 +54,21 @@ def exponential_filter(x: Tensor, time_constant: float, n_lags: int, first: int 
 
 
 def log_basis(n_lags: int, n_functions: int) -> Tensor:
-    """Raised-cosine basis on a logarithmic lag axis (Pillow et al. 2008, Nature 454:995), from single bins to wide bumps.
+    """Raised-cosine basis on a logarithmic lag axis, from single bins to wide bumps.
+
+    After Pillow et al. 2008 (Nature 454:995), with centres at least one bin apart.
 
     Args:
         n_lags: number of lags, 1 … n_lags bins.
         n_functions: number of functions, at most `n_lags` are returned.
 
     Returns:
-        (K, n_lags); the functions sum to 1 at every lag, and the first lags have a function each.
+        (K, n_lags); the functions sum to 1 at every lag, and with enough functions the first lags have a function each.
+
+    >>> log_basis(n_lags=6, n_functions=3).round(decimals=2)
+    tensor([[1.0000, 0.1200, 0.0000, 0.0000, 0.0000, 0.0000],
+            [0.0000, 0.8800, 0.8800, 0.4300, 0.1000, 0.0000],
+            [0.0000, 0.0000, 0.1200, 0.5700, 0.9000, 1.0000]])
     """
     n_functions = min(n_functions, n_lags)
     if n_functions == n_lags:

@@ -45,7 +45,8 @@ def next_token_log_prob(intensity: Tensor, last_unit: int, n_last: int) -> tuple
         n_last: events that this unit has had in row 0 so far, the last token included (0 with `last_unit` −1).
 
     Returns:
-        (G, N) log p(gap, unit), −inf for cells that are over, and the log probability that no token comes in the G bins.
+        (G, N) log p(gap, unit), −inf for cells that are over, and the log probability that no token comes in the G
+        bins.
     """
     intensity = intensity.double()
     more = log_tail(intensity, 1)  # log P(K ≥ 1)
@@ -59,6 +60,6 @@ def next_token_log_prob(intensity: Tensor, last_unit: int, n_last: int) -> tuple
         silence[0, last_unit] = torch.log(-torch.expm1(log_more))
         more[0, :last_unit] = -torch.inf
         silence[0, :last_unit] = 0.0
-    walked = silence.flatten().cumsum(0)
-    before = walked - silence.flatten()
-    return (before.view_as(more) + more), walked[-1]
+    # Before each cell, and after the last.
+    walked = torch.cat([silence.new_zeros(1), silence.flatten().cumsum(0)])
+    return walked[:-1].view_as(more) + more, walked[-1]

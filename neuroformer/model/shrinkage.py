@@ -1,15 +1,16 @@
 """Weights with a posterior: what the data do not support shrinks to zero by itself.
 
-Every per-unit or per-pair weight w has a Gaussian posterior q(w) = N(μ, σ²) fitted by variational inference. Its prior is a
-scale mixture of zero-mean normals on a fixed grid of variances with learned proportions (adaptive shrinkage:
+Every per-unit or per-pair weight w has a Gaussian posterior q(w) = N(μ, σ²) fitted by variational inference. Its prior
+is a scale mixture of zero-mean normals on a fixed grid of variances with learned proportions (adaptive shrinkage:
 Stephens 2017, Biostatistics 18:275, doi 10.1093/biostatistics/kxw041), so whether weights are mostly absent, and how
-large the present ones are, is read from the data. Weights that stand or fall together (the lag
-kernels of one pair, one latent dimension over all units) form a group and share their mixture component c:
+large the present ones are, is read from the data. Weights that stand or fall together (the lag kernels of one pair,
+one latent dimension over all units) form a group and share their mixture component c:
 
     KL(q ‖ p) ≤ −log Σ_c π_c exp(−Σ_{w in group} KL(q(w) ‖ N(0, α_c)))
 
 (the bound is the optimum over the responsibilities of the components, which are the softmax of the terms). Because
-log-intensities are linear in these weights, the expected Poisson likelihood is closed: E exp(η) = exp(mean + variance / 2).
+log-intensities are linear in these weights, the expected Poisson likelihood is closed:
+E exp(η) = exp(mean + variance / 2).
 """
 
 from __future__ import annotations
