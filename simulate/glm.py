@@ -41,9 +41,9 @@ class GlmNeurons:
         current += self._bias
         np.minimum(current, self._ceiling, out=current)
         np.exp(current, out=current)
-        current[refractory] = 0.0
+        np.copyto(current, 0.0, where=refractory)
         return current
 
-    def fire(self, neurons: np.ndarray, counts: np.ndarray, steps_left: int) -> None:
+    def fire(self, neurons: np.ndarray, counts: np.ndarray, steps_left: np.ndarray) -> None:
         """Start the recovery of those who fired."""
         self._history[neurons] -= self._recovery * self._decay**steps_left * counts

@@ -41,15 +41,15 @@ class LifNeurons:
         for step, held in zip(current, refractory, strict=True):
             self._potential *= self._decay
             self._potential += step
-            self._potential[held] = self._reset
+            np.copyto(self._potential, self._reset, where=held)
             step[:] = self._potential
         current -= self._zero
         current /= self._escape
         np.minimum(current, np.log(HIGHEST_INTENSITY), out=current)
         np.exp(current, out=current)
-        current[refractory] = 0.0
+        np.copyto(current, 0.0, where=refractory)
         return current
 
-    def fire(self, neurons: np.ndarray, counts: np.ndarray, steps_left: int) -> None:
+    def fire(self, neurons: np.ndarray, counts: np.ndarray, steps_left: np.ndarray) -> None:
         """Reset those who fired; they stay there for the steps left."""
         self._potential[neurons] = self._reset

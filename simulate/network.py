@@ -37,6 +37,7 @@ class Network:
         self._at_once = min(synapses.shortest, refractory + 1)
         self._step = 0
         self._free_from = np.zeros(n, np.int64)  # first step in which each neuron can fire again
+        self._first = np.zeros(n, np.int64)  # scratch
 
     def advance(
         self, exponential: np.ndarray, drive: np.ndarray | None
@@ -52,31 +53,46 @@ class Network:
         """
         n_steps, n = exponential.shape
         expected = np.zeros(n)
-        gained = np.zeros(n)
-        steps, neurons, counts = [[np.zeros(0, np.int64)] for _ in range(3)]
+        found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
         for start in range(0, n_steps, self._at_once):
-            stop = min(start + self._at_once, n_steps)
-            current = self._synapses.advance(self._step, stop - start)
+            decider = exponential[start : start + self._at_once]
+            current = self._synapses.advance(self._step, len(decider))
             if drive is not None:
-                current += drive[start:stop]
-            refractory = self._free_from > np.arange(self._step, self._step + stop - start)[:, None]
-            intensity = self._neurons.intensity(current, refractory)
-            for offset, decider in enumerate(exponential[start:stop]):
-                fired = np.flatnonzero(decider < intensity[offset])
-                if fired.size:
-                    intensity[offset + 1 :, fired] = 0.0
-                    rate = intensity[offset, fired]
-                    count = draw_counts(self._emission, rate, decider[fired])
-                    gained[fired] += event_log_likelihood(self._emission, rate, count)
-                    self._neurons.fire(fired, count, stop - start - 1 - offset)
-                    self._synapses.deliver(self._step + offset, fired, count)
-                    self._free_from[fired] = self._step + offset + 1 + self._refractory
-                    steps.append(np.full(len(fired), self._step + offset))
-                    neurons.append(fired)
-                    counts.append(count)
+                current += drive[start : start + self._at_once]
+            steps = np.arange(self._step, self._step + len(decider))
+            intensity = self._neurons.intensity(current, self._free_from > steps[:, None])
+            hits = np.flatnonzero(decider < intensity)
+            if hits.size:
+                row, fired = np.divmod(hits, n)
+                if len(decider) > 1:
+                    row, fired = self._silence_after_first(row, fired, intensity)
+                rate = intensity[row, fired]
+                count = draw_counts(self._emission, rate, decider[row, fired])
+                when = self._step + row
+                self._neurons.fire(fired, count, len(decider) - 1 - row)
+                self._synapses.deliver(when, fired, count)
+                self._free_from[fired] = when + 1 + self._refractory
+                found.append((when, fired, count, rate))
             expected += intensity.sum(axis=0)
-            self._step += stop - start
-        return np.concatenate(steps), np.concatenate(neurons), np.concatenate(counts), gained - expected
+            self._step += len(decider)
+        when, fired, count, rate = map(np.concatenate, zip(*found, strict=True))
+        gained = event_log_likelihood(self._emission, rate, count)
+        return when, fired, count, np.bincount(fired, weights=gained, minlength=n) - expected
+
+    def _silence_after_first(
+        self, row: np.ndarray, fired: np.ndarray, intensity: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Keep the first event of each neuron, and set its (steps, n) intensity to 0 after it."""
+        order = np.arange(len(fired))
+        self._first[fired[::-1]] = order[
+            ::-1
+        ]  # of several events of a neuron, the last that is written stays
+        is_first = self._first[fired] == order
+        row, fired = row[is_first], fired[is_first]
+        after = intensity[:, fired]
+        after[np.arange(len(intensity))[:, None] > row] = 0.0
+        intensity[:, fired] = after
+        return row, fired
 
 
 def run(

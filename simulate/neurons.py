@@ -19,11 +19,11 @@ class Neurons(Protocol):
             (steps, n), 0 where refractory, at most `simulate.emission.HIGHEST_INTENSITY`.
         """
 
-    def fire(self, neurons: np.ndarray, counts: np.ndarray, steps_left: int) -> None:
+    def fire(self, neurons: np.ndarray, counts: np.ndarray, steps_left: np.ndarray) -> None:
         """Take note of events in the steps last asked for.
 
         Args:
             neurons: (E,) who fired, each once.
             counts: (E,) how often.
-            steps_left: How many of those steps come after this one; the neurons are refractory in them.
+            steps_left: (E,) how many of those steps come after the event; the neuron is refractory in them.
         """

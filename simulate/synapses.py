@@ -27,9 +27,10 @@ class Synapses:
         self._decays = np.array(decays)[:, None]
         kind = wiring.inhibitory[wiring.source]
         places = np.ravel_multi_index((wiring.delay, kind.astype(int), wiring.target), self._coming.shape)
-        rows = np.cumsum(np.bincount(wiring.source, minlength=wiring.n))[:-1]
-        self._places = np.split(places, rows)
-        self._weights = np.split(wiring.weight, rows)
+        self._n_targets = np.bincount(wiring.source, minlength=wiring.n)
+        ends = np.cumsum(self._n_targets)[:-1]
+        self._places = np.split(places, ends)
+        self._weights = np.split(wiring.weight, ends)
 
     def advance(self, first: int, n_steps: int) -> np.ndarray:
         """(n_steps, n) input of the steps from `first` on; at most `shortest` at once."""
@@ -42,12 +43,13 @@ class Synapses:
             np.add(self._acting[0], self._acting[1], out=current[offset])
         return current
 
-    def deliver(self, step: int, neurons: np.ndarray, counts: np.ndarray) -> None:
-        """Send the events of `step` on their way: `counts` (E,) of each of `neurons` (E,)."""
-        sources = np.repeat(neurons, counts).tolist()
+    def deliver(self, steps: np.ndarray, neurons: np.ndarray, counts: np.ndarray) -> None:
+        """Send events on their way: in `steps` (E,), `counts` (E,) of each of `neurons` (E,)."""
+        sources = neurons.tolist()
         places = np.concatenate([self._places[source] for source in sources])
-        places += step % len(self._coming) * self._acting.size
+        weights = np.concatenate([self._weights[source] for source in sources])
+        n_targets = self._n_targets[neurons]
+        places += np.repeat(steps % len(self._coming) * self._acting.size, n_targets)
         places %= self._coming.size
-        np.add.at(
-            self._coming.reshape(-1), places, np.concatenate([self._weights[source] for source in sources])
-        )
+        weights *= np.repeat(counts, n_targets)
+        np.add.at(self._coming.reshape(-1), places, weights)
