@@ -57,6 +57,12 @@ class Batch:
         """The same batch in page-locked memory (called by the DataLoader)."""
         return Batch(**{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
 
+    def sum_per_bin(self, values: Tensor) -> Tensor:
+        """Sum what the events of each bin carry: (B, E, C) → (B, T, C); padding counts nothing."""
+        values = values * self.event_mask.unsqueeze(-1)
+        total = values.new_zeros(values.shape[0], self.n_bins, values.shape[2])
+        return total.scatter_add(1, self.event_bin.unsqueeze(-1).expand_as(values), values)
+
     def counts(self, weight: Tensor | None = None, *, scored_only: bool = False) -> Tensor:
         """Events of each unit in each bin, each event counting 1 or its `weight` (B, E): (B, T, N) float.
 

@@ -45,7 +45,11 @@ def run(config: DemoConfig) -> None:
     metrics = {**found["clean"], "confounded": found["confounded"], "seconds": time.monotonic() - started}
     folder.finish(metrics)
     from neuroformer.cli import report
+    from neuroformer.plotting import save_figure
+    from neuroformer.report.collect import find_runs
+    from neuroformer.report.overview import draw_overview
 
+    save_figure(draw_overview(find_runs(folder.path)), folder.figures / "demo.png", dpi=150)
     _step(report.COMMAND, words=[f"run={folder.path}"])
     print(render(found))
     print(f"report: {folder.path / 'report.html'}")

@@ -25,7 +25,9 @@ def rotary_angles(time: Tensor, n_pairs: int, longest: float) -> Tensor:
     """
     exponent = torch.linspace(0, 1, n_pairs, device=time.device) if n_pairs > 1 else time.new_ones(1)
     period = 4 * (max(longest, 8.0) / 4) ** exponent
-    return (time[:, None, :, None] * (2 * math.pi / period)).float()
+    # The remainder is exact, so that an angle is as precise late in a long chunk as at its start.
+    phase = time.float()[:, None, :, None].remainder(period) / period
+    return 2 * math.pi * phase
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
@@ -38,10 +40,11 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
 class Block(nn.Module):
     """x + attention(norm(x)), then x + MLP(norm(x)); both start as the identity."""
 
-    def __init__(self, *, width: int, heads: int) -> None:
+    def __init__(self, *, width: int, heads: int, dropout: float = 0.0) -> None:
         """See the class."""
         super().__init__()
         self.heads = heads
+        self.dropout = nn.Dropout(dropout)
         self.norm_attention = nn.RMSNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
@@ -61,8 +64,8 @@ class Block(nn.Module):
         """
         q, k, v = self._heads(x, angles)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + self.out(y.transpose(1, 2).flatten(2))
-        return x + self.mlp(self.norm_mlp(x))
+        x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.mlp(self.norm_mlp(x)))
 
     def weights(self, x: Tensor, angles: Tensor, mask: Tensor) -> Tensor:
         """Attention weights (B, H, E, E) that `forward` uses; rows sum to 1."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuroformer.batch import Batch
-from neuroformer.model.filters import causal_filter
+from neuroformer.model.filters import banded, causal_filter
 from neuroformer.model.shrinkage import ShrunkWeight
 
 
@@ -54,27 +54,28 @@ class FullCoupling(nn.Module):
         """Make room for a session."""
         self.sessions.append(ShrunkWeight(self.heads, n_units, n_units).to(self.kernels.logits))
 
-    def forward(self, counts: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and variance of the coupling term for the bins from `batch.first_scored` on.
 
         Args:
-            counts: (B, T, N) past events, weighted.
+            weight: (B, E) what each past event counts.
             batch: the chunks.
 
         Returns:
             Two (B, T − first, N).
         """
-        traces = causal_filter(counts, self.kernels(), batch.first_scored).movedim(1, 3)  # (B, N, H, T)
+        traces = causal_filter(batch.counts(weight), self.kernels(), batch.first_scored)
+        traces = traces.movedim(1, 3)  # (B, N, H, T)
         parts = []
         for session, rows in rows_by_session(batch):
-            weight = self._weight(session)
-            n = weight.mean.shape[-1]
+            pairs = self._weight(session)
+            n = pairs.mean.shape[-1]
             off = off_diagonal(n, traces)
             features = (traces if len(rows) == len(traces) else traces[rows])[:, :n].flatten(
                 1, 2
             )  # (b, N·H, T)
-            mean = _stack(weight.mean * off) @ features
-            variance = _stack(weight.variance * off) @ features.square()
+            mean = _stack(pairs.mean * off) @ features
+            variance = _stack(pairs.variance * off) @ features.square()
             pad = (0, 0, 0, traces.shape[1] - n)
             parts.append((rows, F.pad(mean, pad), F.pad(variance, pad)))
         order = torch.cat([rows for rows, _, _ in parts]).argsort()
@@ -122,12 +123,12 @@ class LowRankCoupling(nn.Module):
         self.source = nn.Parameter(torch.cat([self.source.data, new]))
         self.target.grow(n_units)
 
-    def forward(self, counts: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """As `FullCoupling.forward`."""
-        traces = causal_filter(counts, self.kernels(), batch.first_scored).movedim(1, 3)  # (B, N, H, T)
-        source = self.source[batch.unit_row] * batch.unit_mask.unsqueeze(-1)
-        source = source.unflatten(-1, (self.heads, self.rank))
-        latent = torch.einsum("bnht,bnhr->bhrt", traces, source).flatten(1, 2)  # (B, H·R, T)
+        carried = self.source[batch.unit_row.gather(1, batch.event_unit)] * weight.unsqueeze(-1)
+        per_bin = batch.sum_per_bin(carried).unflatten(-1, (self.heads, self.rank))
+        over_time = banded(self.kernels(), batch.n_bins, batch.first_scored)
+        latent = torch.einsum("hts,bshr->bhrt", over_time, per_bin).flatten(1, 2)  # (B, H·R, T)
         mean = self.target.mean[batch.unit_row] @ latent
         variance = self.target.variance[batch.unit_row] @ latent.square()
         return mean.mT, variance.mT

@@ -47,10 +47,26 @@ def exponential_filter(x: Tensor, time_constant: float, n_lags: int, first: int 
     Returns:
         (B, T − first, C).
     """
-    n_bins = x.shape[1]
-    lag = torch.arange(first, n_bins, device=x.device)[:, None] - torch.arange(n_bins, device=x.device)
-    weight = torch.exp(-lag.to(x.dtype).clamp(min=0) / time_constant) / math.sqrt(time_constant)
-    return torch.einsum("ts,bsc->btc", weight * ((lag >= 1) & (lag <= n_lags)), x)
+    lag = torch.arange(1, n_lags + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-lag / time_constant) / math.sqrt(time_constant)
+    return torch.einsum("ts,bsc->btc", banded(kernel[None], x.shape[1], first)[0], x)
+
+
+def banded(kernels: Tensor, n_bins: int, first: int = 0) -> Tensor:
+    """Kernels as matrices over time: M[k, t, s] = kernels[k, t − s − 1] for lags t − s of 1 … L, else 0.
+
+    Args:
+        kernels: (K, L), entry l for a lag of l + 1 bins.
+        n_bins: number of bins T.
+        first: rows before this bin are left out.
+
+    Returns:
+        (K, T − first, T).
+    """
+    time = torch.arange(n_bins, device=kernels.device)
+    lag = time[first:, None] - time
+    n_lags = kernels.shape[1]
+    return kernels[:, (lag - 1).clamp(0, n_lags - 1)] * ((lag >= 1) & (lag <= n_lags))
 
 
 def log_basis(n_lags: int, n_functions: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroformer.batch import Batch
-from neuroformer.model.filters import causal_filter, log_basis
+from neuroformer.model.filters import log_basis
 from neuroformer.model.shrinkage import ShrunkWeight
 
 
@@ -31,13 +31,46 @@ class OwnHistory(nn.Module):
         self.shared = nn.Parameter(torch.cat([self.shared.data, new]))
         self.own.grow(n_units)
 
-    def forward(self, counts: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the term, two (B, T − first, N), for the bins from `batch.first_scored` on."""
-        traces = causal_filter(counts, self.basis, batch.first_scored).movedim(1, 3)  # (B, N, K, T)
-        weight = self.shared[batch.session].unsqueeze(1) + self.own.mean[batch.unit_row]
-        mean = (weight.unsqueeze(2) @ traces).squeeze(2)
-        variance = (self.own.variance[batch.unit_row].unsqueeze(2) @ traces.square()).squeeze(2)
-        return mean.mT, variance.mT
+    def forward(self, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the term for the bins from `batch.first_scored` on.
+
+        Only the cells (unit, bin) within reach of an event of the same unit are computed; all others are 0.
+
+        Args:
+            weight: (B, E) what each past event counts.
+            batch: the chunks.
+
+        Returns:
+            Two (B, T − first, N).
+        """
+        n_rows, n_units = batch.unit_row.shape
+        n_out = batch.n_bins - batch.first_scored
+        lag = torch.arange(1, self.basis.shape[1] + 1, device=weight.device)
+        row = torch.arange(n_rows, device=weight.device).unsqueeze(1)
+        train = row * n_units + batch.event_unit  # (B, E), whose history
+        at = batch.event_bin.unsqueeze(-1) + lag - batch.first_scored  # (B, E, L)
+        reached = (at >= 0) & (at < n_out) & batch.event_mask.unsqueeze(-1)
+        cell = (train.unsqueeze(-1) * n_out + at)[reached]
+        touched = torch.zeros(n_rows * n_units * n_out, dtype=torch.bool, device=weight.device)
+        touched[cell] = True
+        cells = touched.nonzero().squeeze(1)
+        slot = (touched.cumsum(0) - 1)[cell]
+        values = (weight[:, :, None, None] * self.basis.mT)[reached]
+        traces = values.new_zeros(len(cells), values.shape[1]).index_add(0, slot, values)
+
+        mean = (self.shared[batch.session].unsqueeze(1) + self.own.mean[batch.unit_row]).flatten(0, 1)
+        variance = self.own.variance[batch.unit_row].flatten(0, 1)
+        return (
+            self._spread(traces, mean, cells, (n_rows, n_units, n_out)),
+            self._spread(traces.square(), variance, cells, (n_rows, n_units, n_out)),
+        )
+
+    @staticmethod
+    def _spread(traces: Tensor, weight: Tensor, cells: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        """Σ_k traces[c, k] weight[unit of c, k] at cell c of (B, N, T), as (B, T, N)."""
+        n_rows, n_units, n_out = shape
+        value = (traces * weight.index_select(0, cells // n_out)).sum(1)
+        return value.new_zeros(n_rows * n_units * n_out).index_copy(0, cells, value).view(shape).mT
 
     def kl(self, session: int, rows: Tensor) -> Tensor:
         """KL of a session's weights, nats."""

@@ -132,6 +132,25 @@ class Neuroformer(nn.Module):
             [self.train_bins, torch.tensor([float(session.train_bins)], device=device)]
         )
 
+    def unit_tables(self) -> list[nn.Parameter]:
+        """Parameters with one row per unit of the vocabulary."""
+        tables = [self.bias, self.level_unit, self.history.own.mean, self.history.own.log_scale]
+        if isinstance(self.coupling, LowRankCoupling):
+            tables += [self.coupling.source, self.coupling.target.mean, self.coupling.target.log_scale]
+        if self.trunk is not None:
+            tables += [self.trunk.unit, self.trunk.readout.mean, self.trunk.readout.log_scale]
+        return tables
+
+    def session_tables(self) -> list[nn.Parameter]:
+        """Parameters with one row per session."""
+        return [self.level_bias, self.history.shared] + ([] if self.trunk is None else [self.trunk.session])
+
+    def own_parameters(self, session: int) -> list[nn.Parameter]:
+        """Parameters that belong to one session alone: its coupling matrices, where these are full."""
+        if isinstance(self.coupling, FullCoupling):
+            return list(self.coupling.sessions[session].parameters())
+        return []
+
     @property
     def context(self) -> int:
         """Bins of the past that an intensity depends on; with that many before it, a likelihood is exact."""
@@ -150,11 +169,10 @@ class Neuroformer(nn.Module):
             (B, T − first, N) log expected events per bin, and the state (B, T − first, S) or None.
         """
         weight = self._event_weight(batch)
-        counts = batch.counts(weight)
         mean = self.bias[batch.unit_row].unsqueeze(1)
         variance: Tensor | float = 0.0
         state = None
-        terms = [self.history(counts, batch), self.coupling(counts, batch)]
+        terms = [self.history(weight, batch), self.coupling(weight, batch)]
         if self.trunk is not None:
             state = self.trunk.state(batch, weight)
             terms.append(self.trunk(state, batch))
@@ -178,8 +196,8 @@ class Neuroformer(nn.Module):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Negative evidence lower bound per scored event, in nats.
 
-        A chunk that holds a share of its session's training bins carries that share of the session's KL, so that a pass over
-        the data counts each prior once.
+        A chunk that holds a share of its session's training bins carries that share of the session's KL, so that a
+        pass over the data counts each prior once.
 
         Returns:
             `loss`, and without gradient its parts `nll` (events), `level_nll` and `kl`, each per event.
@@ -208,8 +226,8 @@ class Neuroformer(nn.Module):
         """Posterior mean and variance of the influence of each unit on each other by lag.
 
         Returns:
-            Two (N, N, L): change of the target's log-intensity after an event of the source, [source, target, lag − 1]; the
-            diagonal is not part of the coupling and is 0.
+            Two (N, N, L): change of the target's log-intensity after an event of the source, [source, target, lag − 1];
+            the diagonal is not part of the coupling and is 0.
         """
         mean, variance = self.coupling.map(session, self.rows(session))
         off = 1 - torch.eye(mean.shape[0], device=mean.device).unsqueeze(-1)

@@ -23,7 +23,11 @@ def poisson_log_likelihood(log_intensity: Tensor, counts: Tensor) -> Tensor:
         log_intensity: log expected events per bin, any shape.
         counts: same shape.
     """
-    return counts * log_intensity - log_intensity.exp() - torch.lgamma(counts + 1)
+    found = counts * log_intensity - log_intensity.exp()
+    repeated = (counts > 1).nonzero(as_tuple=True)  # log k! is 0 everywhere else, and most cells are empty
+    if len(repeated[0]):
+        found = found.index_put(repeated, -torch.lgamma(counts[repeated] + 1), accumulate=True)
+    return found
 
 
 def log_tail(intensity: Tensor, n: int) -> Tensor:

@@ -1,8 +1,8 @@
 """The trunk: a GPT over event tokens that is read slowly.
 
-Event tokens pass through causal transformer blocks; their outputs are pooled in time by exponential filters of tens to hundreds of
-milliseconds and mixed into one state per bin. What is fast and pairwise cannot pass the filters and is left to
-the coupling; what is slow and shared (drives, brain state) is explained here instead of by spurious couplings.
+Event tokens pass through causal transformer blocks; their outputs are pooled in time by exponential filters of tens to
+hundreds of milliseconds and mixed into one state per bin. What is fast and pairwise cannot pass the filters and is left
+to the coupling; what is slow and shared (drives, brain state) is explained here instead of by spurious couplings.
 With no block, or before a block has learned anything, the state is a low-passed sum of unit embeddings.
 """
 
@@ -28,7 +28,7 @@ class Trunk(nn.Module):
         state: width of the state.
         time_constants: of the filters, in bins.
         n_lags: where the filters are cut, in bins.
-        dropout: on the state, in training.
+        dropout: on the state and in the blocks, in training.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Trunk(nn.Module):
         self.n_pairs = width // heads // 2
         self.unit = nn.Parameter(torch.zeros(0, width))
         self.session = nn.Parameter(torch.zeros(0, width))
-        self.blocks = nn.ModuleList(Block(width=width, heads=heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width=width, heads=heads, dropout=dropout) for _ in range(layers))
         self.pool = nn.ModuleList(nn.Linear(width, state, bias=False) for _ in time_constants)
         self.bias = nn.Parameter(torch.zeros(state))
         self.dropout = nn.Dropout(dropout)
@@ -80,7 +80,10 @@ class Trunk(nn.Module):
         return rotary_angles(batch.event_bin, self.n_pairs, 4 * self.window)
 
     def mask(self, batch: Batch) -> Tensor:
-        """(B, 1, E, E): a token looks at itself and the tokens before it, at most `window` bins back, never at padding."""
+        """(B, 1, E, E): a token looks at itself and the tokens before it, at most `window` bins back.
+
+        No token looks at padding.
+        """
         n = batch.event_bin.shape[1]
         age = batch.event_bin[:, :, None] - batch.event_bin[:, None, :]  # of the key, seen from the query
         causal = torch.ones(n, n, dtype=torch.bool, device=age.device).tril()
@@ -109,9 +112,7 @@ class Trunk(nn.Module):
         level = self.events_per_bin[batch.session].clamp(min=0.1).rsqrt()[:, None, None]
         pre = self.bias.expand(x.shape[0], batch.n_bins - first, -1)
         for tau, pool in zip(self.time_constants, self.pool, strict=True):
-            value = pool(x) * (weight * batch.event_mask).unsqueeze(-1)
-            per_bin = value.new_zeros(x.shape[0], batch.n_bins, value.shape[-1])
-            per_bin = per_bin.scatter_add(1, batch.event_bin.unsqueeze(-1).expand_as(value), value)
+            per_bin = batch.sum_per_bin(pool(x) * weight.unsqueeze(-1))
             pre = pre + level * exponential_filter(per_bin, tau, self.n_lags, first)
         return self.dropout(torch.tanh(pre))
 

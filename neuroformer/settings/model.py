@@ -25,7 +25,7 @@ class HistoryConfig:
 
     window_s: float = 0.1
     """The longest lag in seconds."""
-    functions: int = 10
+    functions: int = 8
     """Basis functions; the first stand for single bins, the later ones widen with the lag."""
 
 
@@ -46,7 +46,7 @@ class TrunkConfig:
     time_constants_s: list[float] = field(default_factory=lambda: [0.075, 0.25])
     """Time constants in seconds of the exponential filters through which the state is read: what is faster is left to the coupling."""
     dropout: float = 0.1
-    """Dropout on the state in training."""
+    """Dropout on the state and in the blocks in training."""
 
 
 @dataclass(kw_only=True)
