@@ -7,7 +7,7 @@ The four terms are linear in weights that have a Gaussian posterior, so λ_j(t) 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -70,10 +70,12 @@ class Neuroformer(nn.Module):
     ) -> None:
         """See the class."""
         super().__init__()
-        self.config, self.bin_s, self.n_levels = config, bin_s, n_levels
         rank = config.coupling.rank
         if rank is None:
             rank = 0 if max(len(s.rate) for s in sessions) <= _FULL_UP_TO else _DEFAULT_RANK
+        # The rank is kept as chosen: sessions added later must not change the kind of coupling of a rebuilt model.
+        self.config = replace(config, coupling=replace(config.coupling, rank=rank))
+        self.bin_s, self.n_levels = bin_s, n_levels
         heads, lags = config.coupling.heads, bins(config.coupling.window_s, bin_s)
         self.coupling: FullCoupling | LowRankCoupling = (
             LowRankCoupling(heads=heads, n_lags=lags, rank=rank)
