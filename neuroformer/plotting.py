@@ -20,6 +20,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -36,8 +37,10 @@ INHIBITORY = "#2166ac"
 # Okabe & Ito (2008), "Color Universal Design": hues that stay apart under the common colour-vision deficiencies.
 PALETTE = ("#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#0072B2", "#D55E00", "#B3A400", "#8A949E")
 
-# Positive (excitatory) red, negative (inhibitory) blue, no influence white.
-DIVERGING = matplotlib.colormaps["RdBu_r"]
+# Positive (excitatory) red, negative (inhibitory) blue, no influence white; hues of ColorBrewer's RdBu.
+DIVERGING = LinearSegmentedColormap.from_list(
+    "couplings", ["#08306b", INHIBITORY, "#6aaed6", "#ffffff", "#f08a6c", EXCITATORY, "#67001f"]
+)
 # White (silent) to dark green (active).
 SEQUENTIAL = LinearSegmentedColormap.from_list(
     "activity", ["#ffffff", "#cfeae1", "#86cdb8", "#2fa585", "#00745a", "#003b30"]
@@ -57,7 +60,7 @@ _SETTINGS = {
     "font.family": "sans-serif",
     "font.size": 9.0,
     "axes.titlesize": 10.0,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 8.0,
     "axes.labelsize": 9.0,
@@ -67,7 +70,7 @@ _SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "text.color": INK,
@@ -192,7 +195,9 @@ def draw_couplings(axes: Axes, matrix: np.ndarray, *, limit: float | None = None
     """
     shown = np.ma.masked_invalid(np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix))
     limit = off_diagonal_limit(matrix) if limit is None else limit
-    image = axes.imshow(shown, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="equal", interpolation="nearest")
+    image = axes.imshow(
+        shown, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="equal", interpolation="nearest"
+    )
     axes.set_facecolor("#d9dee2")
     axes.set(xlabel="target unit", ylabel="source unit")
     for spine in axes.spines.values():

@@ -96,7 +96,9 @@ def run(config: ConnectivityConfig) -> None:
     available = reader.available() if reader else []
     names = config.estimators or [*available, *CLASSICAL_ESTIMATORS]
     if "self_attention" in names and "self_attention" not in available:
-        raise UserError(f"estimators: self_attention, but the model of {config.run} has no transformer block; leave it out")
+        raise UserError(
+            f"estimators: self_attention, but the model of {config.run} has no transformer block; leave it out"
+        )
     check_unique(files)
     out = Path(config.out or Path(config.run) / "connectivity")
     folder = RunFolder.create(out, overwrite=config.overwrite, command=COMMAND.name, config=config)
@@ -143,7 +145,6 @@ def estimate_session(
         )
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class ModelReader:
     """Reads the estimates of a trained run, session by session."""
@@ -153,7 +154,11 @@ class ModelReader:
     def available(self) -> list[str]:
         """Estimators that this model has; a trunk without blocks has no self-attention."""
         trunk = self.run.trained.model.trunk
-        return [name for name in MODEL_ESTIMATORS if name != "self_attention" or (trunk is not None and trunk.blocks)]
+        return [
+            name
+            for name in MODEL_ESTIMATORS
+            if name != "self_attention" or (trunk is not None and trunk.blocks)
+        ]
 
     def estimates(self, session_id: str, names: Sequence[str]) -> dict[str, ConnectivityMap]:
         """The named estimates of one session."""
@@ -167,13 +172,13 @@ class ModelReader:
         if "coupling" in names:
             maps["coupling"] = coupling(model, index)
         if "self_attention" in names:
-            maps["self_attention"] = self_attention(model, index, self.run.data, recording)
+            maps["self_attention"] = self_attention(model, self.run.data, recording)
         if "poisson_glm" in names:
             maps["poisson_glm"] = from_lag_profile(
                 "poisson_glm",
                 session_glm(self.run, recording, GLMConfig()).coupling_map().double().numpy(),
                 recording.bin_s,
-                description="Poisson GLM: change of the target's log-intensity after an event of the source, summed over lags",
+                description="change of the target's log-intensity after an event of the source, summed over lags",
             )
         return maps
 

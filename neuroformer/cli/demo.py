@@ -40,7 +40,9 @@ class DemoConfig:
 def run(config: DemoConfig) -> None:
     """Run all steps; one table at the end."""
     started = time.monotonic()
-    folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=COMMAND.name, config=config)
+    folder = RunFolder.create(
+        Path(config.out), overwrite=config.overwrite, command=COMMAND.name, config=config
+    )
     found = {name: _circuit(config, folder.path / name, getattr(config, name), name) for name in CIRCUITS}
     metrics = {**found["clean"], "confounded": found["confounded"], "seconds": time.monotonic() - started}
     folder.finish(metrics)
@@ -66,12 +68,19 @@ def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[st
     words = [f"session_id={name}", f"out={session.parent}"]
     duration = [] if config.duration_s is None else [f"duration_s={config.duration_s:g}"]
     _step(simulation.COMMAND, files=[settings], words=[*words, *duration, *again])
-    steps = [] if config.steps is None else [f"optim.steps={config.steps}", f"val_every={max(1, config.steps // 2)}"]
+    steps = (
+        []
+        if config.steps is None
+        else [f"optim.steps={config.steps}", f"val_every={max(1, config.steps // 2)}"]
+    )
     words = [f"data.sessions=[{session}]", f"out={out}"]
     _step(pretrain.COMMAND, files=[config.pretrain], words=[*words, *steps, *again])
     _step(evaluate.COMMAND, words=[f"run={out}", *again])
     _step(connectivity.COMMAND, words=[f"run={out}", *again])
-    scores, wiring = read_json(out / "evaluate" / "metrics.json"), read_json(out / "connectivity" / "metrics.json")
+    scores, wiring = (
+        read_json(out / "evaluate" / "metrics.json"),
+        read_json(out / "connectivity" / "metrics.json"),
+    )
     return {
         "bits_per_spike": scores["bits_per_spike"],
         "intervals": scores["intervals"],
@@ -94,13 +103,18 @@ def render(found: dict[str, dict[str, Any]]) -> str:
     lines = ["", f"{'':<34}" + "".join(f"{name:>14}" for name in found)]
 
     def row(label: str, values: list[float | None]) -> None:
-        lines.append(f"{label:<34}" + "".join(f"{'–' if v is None else format(v, '.4f'):>14}" for v in values))
+        lines.append(
+            f"{label:<34}" + "".join(f"{'–' if v is None else format(v, '.4f'):>14}" for v in values)
+        )
 
     lines.append("bits per spike, held out")
     for method in found["clean"]["bits_per_spike"]:
         row(f"  {method_label(method)}", [f["bits_per_spike"].get(method) for f in found.values()])
     row("  model, fraction of the truth", [f["fraction_of_truth"]["value"] for f in found.values()])
-    for score, label in (("average_precision", "average precision of the wiring"), ("auroc", "area under the ROC curve")):
+    for score, label in (
+        ("average_precision", "average precision of the wiring"),
+        ("auroc", "area under the ROC curve"),
+    ):
         lines.append(label)
         for estimator in found["clean"]["connectivity"]:
             values = [f["connectivity"].get(estimator, {}).get(score) for f in found.values()]
@@ -113,5 +127,8 @@ COMMAND = Command(
     summary="Simulate circuits, train, evaluate and report, in a few minutes.",
     config=DemoConfig,
     run=run,
-    examples=("neuroformer demo --config configs/demo.yaml", "neuroformer demo duration_s=60 steps=50 out=out/quick"),
+    examples=(
+        "neuroformer demo --config configs/demo.yaml",
+        "neuroformer demo duration_s=60 steps=50 out=out/quick",
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from neuroformer.cli.command import Command
@@ -15,27 +16,38 @@ def run(config: EvaluateConfig) -> None:
 
     summary = evaluate(config, command=COMMAND.name)
     print(render(summary))
-    print(f"results: {config.out or config.run + '/evaluate'}    next: neuroformer connectivity run={config.run}")
+    print(
+        f"results: {config.out or config.run + '/evaluate'}    next: neuroformer connectivity run={config.run}"
+    )
 
 
 def render(summary: dict[str, Any]) -> str:
     """The table of one summary: a line per method, then the differences that matter."""
     scores, intervals = summary["bits_per_spike"], summary["intervals"]["bits_per_spike"]
-    lines = [f"bits per spike on {summary['test_seconds']:,.0f} s held out, {summary['n_events']:,} events (95 % interval)"]
+    lines = [
+        f"bits per spike on {summary['test_seconds']:,.0f} s held out, {summary['n_events']:,} events (95 % interval)"
+    ]
     for name in sorted(scores, key=lambda n: -scores[n]):
-        low, high = (float("nan") if end is None else end for end in intervals[name])
-        lines.append(f"  {method_label(name):<28} {scores[name]:8.4f}   [{low:.4f}, {high:.4f}]")
+        lines.append(f"  {method_label(name):<28} {scores[name]:8.4f}   {_interval(intervals[name])}")
     for name, found in summary["difference"].items():
         if name != "model_minus_homogeneous_poisson":
-            low, high = found["interval"]
             label = method_label(name.removeprefix("model_minus_"))
-            lines.append(f"  model − {label:<20} {found['value']:+8.4f}   [{low:+.4f}, {high:+.4f}]")
+            lines.append(f"  model − {label:<20} {found['value']:+8.4f}   {_interval(found['interval'])}")
     if "fraction_of_truth" in summary:
-        low, high = summary["fraction_of_truth"]["interval"]
-        lines.append(f"  model, fraction of the truth {summary['fraction_of_truth']['value']:8.4f}   [{low:.4f}, {high:.4f}]")
+        fraction = summary["fraction_of_truth"]
+        lines.append(
+            f"  model, fraction of the truth {fraction['value']:8.4f}   {_interval(fraction['interval'])}"
+        )
     if "level_bits_per_event" in summary:
-        lines.append(f"  amplitude levels: {summary['level_bits_per_event']:.4f} bits per event above their frequencies")
+        lines.append(
+            f"  amplitude levels: {summary['level_bits_per_event']:.4f} bits per event above their frequencies"
+        )
     return "\n".join(lines)
+
+
+def _interval(ends: list[float]) -> str:
+    low, high = ends
+    return f"[{low:.4f}, {high:.4f}]" if math.isfinite(low) else "(too little time for an interval)"
 
 
 COMMAND = Command(

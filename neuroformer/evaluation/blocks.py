@@ -27,7 +27,8 @@ class BlockScores:
         seconds: (M,) scored time in each block; below the block's length at the ends of a span.
         events: (M, N) events.
         log_likelihood: per method, (M, N) nats of the events given the past.
-        truth: (M, N) nats under the intensities that made the events, where the session knows them and the block is whole, else
+        truth: (M, N) nats under the intensities that made the events, where the session knows them and the
+            block is whole, else
             NaN; None for a real recording.
     """
 
@@ -112,9 +113,7 @@ def _blocks(recording: Recording, span: Span, origin: float, block_s: float) -> 
     return np.floor((middle - origin) / block_s).astype(np.int64)
 
 
-def log_likelihood(
-    data: RecordingsModule, recording: Recording, method: LogIntensity, span: Span
-) -> float:
+def log_likelihood(data: RecordingsModule, recording: Recording, method: LogIntensity, span: Span) -> float:
     """Exact log-likelihood in nats of the events (units and bins) of a span, given the recording before it.
 
     Args:

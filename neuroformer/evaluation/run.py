@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neuroformer.baselines.glm import PoissonGLM, fit_glm
 from neuroformer.batch import Batch
-from neuroformer.data import Recording, Span
+from neuroformer.data import Part, Recording, Span
 from neuroformer.evaluation.blocks import LogIntensity, score_blocks
 from neuroformer.evaluation.summary import NULL, SessionScores, session_scores, summarize, unit_bits
 from neuroformer.evaluation.trained_run import TrainedRun, load_run
@@ -30,6 +30,7 @@ def evaluate(config: EvaluateConfig, *, command: str = "neuroformer evaluate") -
     Returns:
         The content of metrics.json.
     """
+    part: Part = "val" if config.part == "val" else "test"
     run = load_run(config.run, checkpoint=config.checkpoint, sessions=config.sessions)
     out = Path(config.out) if config.out else run.folder / "evaluate"
     folder = RunFolder.create(out, overwrite=config.overwrite, command=command, config=config)
@@ -41,11 +42,10 @@ def evaluate(config: EvaluateConfig, *, command: str = "neuroformer evaluate") -
             methods["poisson_glm"] = session_glm(run, recording, config.glm_settings).log_intensity
         rate = run.trained.vocabulary[recording.session_id].train_rate
         methods[NULL] = constant_rate(rate)
-        part = "val" if config.part == "val" else "test"
         blocks = score_blocks(run.data, recording, methods, part=part, block_s=min(1.0, config.block_s))
         sessions.append(session_scores(recording, blocks, rate / run.data.config.bin_s))
         if run.trained.vocabulary[recording.session_id].n_levels > 1:
-            levels.append(level_bits(run, recording, config.part))
+            levels.append(level_bits(run, recording, part))
     block_s = sessions_block_s(run, config)
     rng = np.random.default_rng(config.seed)
     group = max(1, round(config.block_s / block_s))
@@ -57,7 +57,7 @@ def evaluate(config: EvaluateConfig, *, command: str = "neuroformer evaluate") -
     summary["part"] = config.part
     summary["seconds"] = time.monotonic() - started
     _write_units(folder.path / "per_unit.csv", run, sessions)
-    _write_raster(folder.path / "raster.npz", run, config)
+    _write_raster(folder.path / "raster.npz", run, part, config.raster_s)
     folder.finish(summary)
     return summary
 
@@ -79,7 +79,7 @@ def constant_rate(rate: np.ndarray) -> LogIntensity:
 
 
 def session_glm(run: TrainedRun, recording: Recording, config: GLMConfig) -> PoissonGLM:
-    """The Poisson GLM of a session, fitted on its training part or read back if it was before with the same settings."""
+    """The Poisson GLM of a session: fitted on its training part, or read back if that was done before."""
     path = run.glm_path(recording)
     model = run.trained.model.config
     config = dataclasses.replace(
@@ -96,13 +96,13 @@ def session_glm(run: TrainedRun, recording: Recording, config: GLMConfig) -> Poi
     return glm
 
 
-def level_bits(run: TrainedRun, recording: Recording, part: str) -> tuple[float, float]:
+def level_bits(run: TrainedRun, recording: Recording, part: Part) -> tuple[float, float]:
     """Events, and bits that the model's level head gains over each level's frequency in training."""
     entry = run.trained.vocabulary[recording.session_id]
     null = np.log(np.maximum(entry.level_counts, 0.5) / entry.level_counts.sum())
     events = nats = 0.0
     with torch.no_grad():
-        for _, batch in run.data.in_order("val" if part == "val" else "test", [recording]):
+        for _, batch in run.data.in_order(part, [recording]):
             found = run.trained.model.likelihood(batch).levels.double()
             counted = batch.event_mask & batch.scored.gather(1, batch.event_bin)
             base = torch.as_tensor(null)[batch.event_level[counted]]
@@ -124,11 +124,11 @@ def _write_units(path: Path, run: TrainedRun, sessions: list[SessionScores]) -> 
                 writer.writerow([session.session_id, unit, ids[unit], int(n), *row])
 
 
-def _write_raster(path: Path, run: TrainedRun, config: EvaluateConfig) -> None:
+def _write_raster(path: Path, run: TrainedRun, part: Part, seconds: float) -> None:
     """Data and prediction of the first seconds of the first session's part."""
     recording = run.data.recordings[0]
-    span = recording.part("val" if config.part == "val" else "test")[0]
-    n_bins = max(1, round(config.raster_s / recording.bin_s))
+    span = recording.part(part)[0]
+    n_bins = max(1, round(seconds / recording.bin_s))
     span = Span(epoch=span.epoch, start=span.start, stop=min(span.stop, span.start + n_bins))
     batch = next(run.data.batches_of(recording, [span]))
     with torch.no_grad():

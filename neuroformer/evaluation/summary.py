@@ -25,7 +25,8 @@ class SessionScores:
     Attributes:
         session_id: name of the session.
         bits: per method, (M, N) log-likelihood above the null in bits.
-        truth_bits: (M, N) the same for the true intensities; NaN in blocks that are not whole; None for a real recording.
+        truth_bits: (M, N) the same for the true intensities; NaN in blocks that are not whole; None for a real
+            recording.
         events: (M, N).
         seconds: scored time.
     """
@@ -40,7 +41,8 @@ class SessionScores:
 def session_scores(recording: Recording, blocks: BlockScores, train_rate_hz: np.ndarray) -> SessionScores:
     """Bits above the homogeneous Poisson process.
 
-    The truth is a probability of the counts on the simulator's own time step; its null is the homogeneous process on that
+    The truth is a probability of the counts on the simulator's own time step; its null is the homogeneous
+    process on that
     same step, so that the two are comparable whatever the width of a token's bin.
 
     Args:
@@ -83,17 +85,24 @@ def summarize(sessions: Sequence[SessionScores], *, group: int, rng: np.random.G
         rng: source of the draws.
 
     Returns:
-        `bits_per_spike` {method: value}, `intervals` {`bits_per_spike`: {method: [low, high]}}, `difference` {`model_minus_OTHER`:
+        `bits_per_spike` {method: value}, `intervals` {`bits_per_spike`: {method: [low, high]}}, `difference`
+        {`model_minus_OTHER`:
         {value, interval}}, `bits_per_spike_unit_mean` {method: mean over units of each unit's own bits per spike},
         `fraction_of_truth` where there is a truth, `n_events`, `test_seconds`.
     """
     methods = list(sessions[0].bits)
     events = np.concatenate([_grouped(s.events.sum(1), group) for s in sessions])
-    total = {name: np.concatenate([_grouped(s.bits[name].sum(1), group) for s in sessions]) for name in methods}
+    total = {
+        name: np.concatenate([_grouped(s.bits[name].sum(1), group) for s in sessions]) for name in methods
+    }
     value = {name: float(total[name].sum() / events.sum()) for name in methods}
     interval = {name: list(bootstrap_ratio(total[name], events, rng)) for name in methods}
     interval[NULL] = [0.0, 0.0]
-    summary: dict[str, Any] = {"bits_per_spike": value, "intervals": {"bits_per_spike": interval}, "difference": {}}
+    summary: dict[str, Any] = {
+        "bits_per_spike": value,
+        "intervals": {"bits_per_spike": interval},
+        "difference": {},
+    }
     for other in methods:
         if other != "model" and "model" in methods:
             above = total["model"] - total[other]
@@ -121,7 +130,9 @@ def _with_truth(
         whole = ~np.isnan(s.truth_bits).any(1)
         bits.append(_grouped(s.truth_bits[whole].sum(1), group))
         events.append(_grouped(s.events[whole].sum(1), group))
-        model.append(_grouped(s.bits["model"][whole].sum(1), group) if "model" in s.bits else bits[-1] * np.nan)
+        model.append(
+            _grouped(s.bits["model"][whole].sum(1), group) if "model" in s.bits else bits[-1] * np.nan
+        )
     truth, above, n = np.concatenate(bits), np.concatenate(model), np.concatenate(events)
     value, interval = dict(summary["bits_per_spike"]), dict(summary["intervals"]["bits_per_spike"])
     value[TRUTH] = float(truth.sum() / n.sum())

@@ -49,8 +49,12 @@ def load_run(run: str | Path, *, checkpoint: str = "best", sessions: list[str] |
     """
     folder = Path(run)
     if not (folder / "checkpoints").is_dir():
-        raise UserError(f"{folder}: not the folder of a pretrain run (no checkpoints/ in it); name the `out` of pretrain.py")
-    path = folder / "checkpoints" / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
+        raise UserError(
+            f"{folder}: not the folder of a pretrain run (no checkpoints/ in it); name the `out` of pretrain.py"
+        )
+    path = (
+        folder / "checkpoints" / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
+    )
     trained = load_checkpoint(path)
     settings = data_config(trained.settings["data"])
     if sessions:

@@ -85,11 +85,13 @@ class Trunk(nn.Module):
         No token looks at padding.
         """
         n = batch.event_bin.shape[1]
-        age = batch.event_bin[:, :, None] - batch.event_bin[:, None, :]  # of the key, seen from the query
-        causal = torch.ones(n, n, dtype=torch.bool, device=age.device).tril()
-        allowed = causal & (age <= self.window) & batch.event_mask[:, None, :]
-        own = torch.eye(n, dtype=torch.bool, device=age.device)  # padding looks at itself: no empty row
-        return (allowed | own).unsqueeze(1)
+        at = torch.where(batch.event_mask, batch.event_bin, batch.n_bins)  # rising: padding stands at the end
+        oldest = torch.searchsorted(at, at - self.window).to(
+            torch.int32
+        )  # (B, E) first token within the window
+        token = torch.arange(n, device=at.device, dtype=torch.int32)
+        mask = (token >= oldest.unsqueeze(-1)) & (token <= token.unsqueeze(-1))
+        return mask.unsqueeze(1)
 
     def contextual(self, batch: Batch) -> Tensor:
         """(B, E, D) event tokens after the blocks."""

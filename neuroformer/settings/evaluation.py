@@ -39,4 +39,6 @@ class EvaluateConfig:
         if self.part not in ("test", "val"):
             raise ValueError(f"part={self.part}: expected test or val")
         if not (self.block_s > 0 and self.raster_s > 0):
-            raise ValueError(f"block_s={self.block_s:g}, raster_s={self.raster_s:g}: expected seconds above 0")
+            raise ValueError(
+                f"block_s={self.block_s:g}, raster_s={self.raster_s:g}: expected seconds above 0"
+            )

@@ -15,7 +15,8 @@ class CouplingConfig:
     window_s: float = 0.1
     """The longest lag in seconds."""
     rank: int | None = None
-    """Rank of each head's source × target matrix; null chooses: a full matrix up to 128 units in every session, rank 16 above;
+    """Rank of each head's source × target matrix; null chooses: a full matrix up to 128 units in every
+    session, rank 16 above;
     0 forces full matrices."""
 
 
@@ -44,7 +45,8 @@ class TrunkConfig:
     state: int = 64
     """Width of the slow state; 0 leaves the whole trunk out."""
     time_constants_s: list[float] = field(default_factory=lambda: [0.075, 0.25])
-    """Time constants in seconds of the exponential filters through which the state is read: what is faster is left to the coupling."""
+    """Time constants in seconds of the exponential filters through which the state is read: what is faster is
+    left to the coupling."""
     dropout: float = 0.1
     """Dropout on the state and in the blocks in training."""
 
@@ -65,8 +67,8 @@ class ModelConfig:
         trunk = self.trunk
         if trunk.layers and (trunk.width % trunk.heads or (trunk.width // trunk.heads) % 2):
             raise ValueError(
-                f"model.trunk.width={trunk.width} with model.trunk.heads={trunk.heads}: the width must be an even multiple "
-                "of the heads"
+                f"model.trunk.width={trunk.width} with model.trunk.heads={trunk.heads}: the width must be an even "
+                "multiple of the heads"
             )
         for name, value in (
             ("coupling.window_s", self.coupling.window_s),

@@ -53,8 +53,8 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path}: written by neuroformer {about.get('version', '(unknown)')}, this version cannot rebuild its model ({reason}); "
-            "install that version or pretrain again"
+            f"{path}: written by neuroformer {about.get('version', '(unknown)')}, this version cannot "
+            f"rebuild its model ({reason}); install that version or pretrain again"
         ) from error
     return TrainedModel(
         model=model.eval(),
@@ -75,7 +75,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise UserError(
-            f"{path}: not a checkpoint that can be read safely (broken, or it holds code); use one that pretrain.py wrote"
+            f"{path}: not a checkpoint that can be read safely (broken, or it holds code); use one that "
+            "pretrain.py wrote"
         ) from error
     if not isinstance(content, dict) or "neuroformer" not in content:
         raise UserError(

@@ -1,6 +1,7 @@
 """Fine-tuning: new sessions in a pretrained model.
 
-The vocabulary grows by the new sessions; their units get fresh embeddings (POYO's recipe for a new animal: Azabou et al. 2023,
+The vocabulary grows by the new sessions; their units get fresh embeddings (POYO's recipe for a new animal:
+Azabou et al. 2023,
 arXiv 2310.16046, section 2.4). With mode `units` only rows of the new sessions learn.
 """
 
@@ -58,8 +59,8 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
         )
     if any(entry.n_levels > model.n_levels for entry in new):
         raise UserError(
-            f"sessions: {config.sessions} have amplitude levels, the model of {config.run} has {model.n_levels}; pretrain "
-            "with sessions that have amplitudes"
+            f"sessions: {config.sessions} have amplitude levels, the model of {config.run} has {model.n_levels}; "
+            "pretrain with sessions that have amplitudes"
         )
     run = PretrainConfig(
         out=config.out,
@@ -105,4 +106,3 @@ def _zero_first(n: int) -> Any:
         return kept
 
     return hook
-

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import logging
 import math
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 
 from neuroformer.data import RecordingsModule
@@ -94,12 +96,15 @@ def fit(
                 "val_bits_per_spike", mode="max", patience=config.patience, check_on_train_epoch_end=True
             )
         )
+    if config.trainer.get("enable_progress_bar", True):
+        callbacks.append(TQDMProgressBar(leave=False))
     settings = {
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 1,
         **config.trainer,
     }
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
     trainer = L.Trainer(
         **settings,
         max_epochs=n_epochs,
@@ -110,10 +115,19 @@ def fit(
         default_root_dir=folder.path,
     )
     started = time.monotonic()
-    trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
+    with warnings.catch_warnings():
+        # Lightning's own use of a deprecated name of torch, and advice on its loaders: nothing for a user to act on.
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
+        warnings.filterwarnings("ignore", message=r".*does not have many workers")
+        trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
     if trainer.interrupted:
         raise UserError(
-            f"{folder.path}: interrupted at step {trainer.global_step}; go on with resume={best.last_model_path or 'CHECKPOINT'}"
+            f"{folder.path}: interrupted at step {trainer.global_step}; "
+            + (
+                f"go on with resume={best.last_model_path}"
+                if best.last_model_path
+                else "no checkpoint was written yet"
+            )
         )
     seconds = time.monotonic() - started
     metrics = {
