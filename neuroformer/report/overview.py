@@ -25,7 +25,7 @@ def draw_overview(runs: Sequence[Run]) -> Figure:
         for row, run in zip(grid, runs, strict=True):
             draw_scores(row[0], run.likelihoods())
             row[0].set_title(f"{run.name}: held-out prediction")
-            session = (run.couplings() or [None])[0]
+            session = next(iter(run.couplings() or ()), None)
             if session is None or session.truth is None or _ESTIMATOR not in session.estimates:
                 for axes in row[1:]:
                     axes.set_axis_off()

@@ -1,0 +1,115 @@
+"""Several runs side by side, on top of the report."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from neuroformer.plotting import INK, MUTED, method_color, method_label, new_figure, style
+from neuroformer.report.blocks import Block, Drawing, Table, interval, number, percent, signed
+from neuroformer.report.collect import Run, Score
+
+_LIKELIHOODS = ("model", "poisson_glm", "homogeneous_poisson", "truth")
+
+
+def blocks(runs: Sequence[Run]) -> list[Block]:
+    """One table of the runs' main numbers and, where there are any, one figure."""
+    likelihoods = [run.likelihoods() for run in runs]
+    wiring = [
+        {name: scores["average_precision"] for name, scores in run.wiring_scores().items()} for run in runs
+    ]
+    found: list[Block] = [_table(runs, likelihoods, wiring)]
+    if any(likelihoods) or any(wiring):
+        found.append(
+            Drawing(
+                figure=draw([run.name for run in runs], likelihoods, wiring),
+                title="All runs",
+                caption="Left: bits per spike on held-out time (lines: 95 % intervals); 0 is constant firing rates. "
+                "Right: how well the known wiring is found, where it is known; 1 is a perfect ranking of pairs.",
+            )
+        )
+    return found
+
+
+def _table(
+    runs: Sequence[Run], likelihoods: Sequence[dict[str, Score]], wiring: Sequence[dict[str, float]]
+) -> Table:
+    rows = []
+    for run, scores, precision in zip(runs, likelihoods, wiring, strict=True):
+        gain, attained = run.gain(), run.attained()
+        rivals = [value for name, value in precision.items() if name != "coupling"]
+        rows.append(
+            (
+                run.name,
+                *(
+                    number(scores[name].value if name in scores else None)
+                    for name in ("model", "poisson_glm")
+                ),
+                _difference(gain),
+                percent(attained.value) if attained is not None else "–",
+                number(precision.get("coupling")),
+                number(max(rivals, default=None)),
+            )
+        )
+    return Table(
+        columns=(
+            "run",
+            "Neuroformer, bits per spike",
+            "Poisson GLM, bits per spike",
+            "difference (95 % interval)",
+            "of the attainable",
+            "wiring by coupling, AP",
+            "best other estimator, AP",
+        ),
+        rows=rows,
+        caption="AP: average precision of the edges, where the wiring is known.",
+    )
+
+
+def _difference(gain: Score | None) -> str:
+    if gain is None:
+        return "–"
+    bounds = interval(gain.bounds)
+    return f"{signed(gain.value)} ({bounds})" if bounds else signed(gain.value)
+
+
+def draw(
+    names: Sequence[str], likelihoods: Sequence[dict[str, Score]], wiring: Sequence[dict[str, float]]
+) -> Figure:
+    """Runs as rows: likelihood to the left, average precision to the right."""
+    figure = new_figure(width=7.8, height=1.5 + 0.55 * len(names))
+    with style():
+        left, right = figure.subplots(1, 2, sharey=True)
+        methods = [name for name in _LIKELIHOODS if any(name in scores for scores in likelihoods)]
+        estimators = list(dict.fromkeys(name for scores in wiring for name in scores))
+        for shift, name in zip(_shifts(len(methods)), methods, strict=True):
+            rows = [row for row, scores in enumerate(likelihoods) if name in scores]
+            left.plot([likelihoods[row][name].value for row in rows], [row + shift for row in rows], "o",
+                      color=method_color(name), markersize=6.5, label=method_label(name))  # fmt: skip
+            for row in rows:
+                bounds = likelihoods[row][name].bounds
+                if bounds is not None:
+                    left.plot(
+                        bounds, (row + shift, row + shift), color=method_color(name), linewidth=3, alpha=0.4
+                    )
+        for shift, name in zip(_shifts(len(estimators)), estimators, strict=True):
+            rows = [row for row, scores in enumerate(wiring) if name in scores]
+            right.plot([wiring[row][name] for row in rows], [row + shift for row in rows], "o",
+                       color=method_color(name), markersize=6.5, label=method_label(name))  # fmt: skip
+        left.set(title="Prediction", xlabel="bits per spike", ylim=(len(names) - 0.5, -0.5))
+        right.set(title="Wiring", xlabel="average precision")
+        right.set_xlim(right=1.02)
+        left.set_yticks(range(len(names)), names, color=INK, fontsize=10)
+        for axes in (left, right):
+            axes.grid(axis="x")
+            for row in range(1, len(names)):
+                axes.axhline(row - 0.5, color=MUTED, linewidth=0.5, alpha=0.5)
+            axes.spines["left"].set_visible(False)
+            axes.tick_params(axis="y", length=0)
+            if axes.lines:
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2)
+    return figure
+
+
+def _shifts(count: int) -> list[float]:
+    """Vertical offsets that keep the dots of a row apart."""
+    return [0.0] if count == 1 else [-0.24 + 0.48 * index / (count - 1) for index in range(count)]
