@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroformer.batch import Batch
-from neuroformer.model.filters import log_basis
+from neuroformer.model.filters import causal_filter, log_basis
 from neuroformer.model.shrinkage import ShrunkWeight
 
 
@@ -34,8 +34,6 @@ class OwnHistory(nn.Module):
     def forward(self, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and variance of the term for the bins from `batch.first_scored` on.
 
-        Only the cells (unit, bin) within reach of an event of the same unit are computed; all others are 0.
-
         Args:
             weight: (B, E) what each past event counts.
             batch: the chunks.
@@ -43,6 +41,25 @@ class OwnHistory(nn.Module):
         Returns:
             Two (B, T − first, N).
         """
+        mean = self.shared[batch.session].unsqueeze(1) + self.own.mean[batch.unit_row]  # (B, N, K)
+        variance = self.own.variance[batch.unit_row]
+        n_cells = batch.unit_row.numel() * (batch.n_bins - batch.first_scored)
+        if 4 * batch.event_bin.numel() * self.basis.shape[1] > n_cells:
+            return self._dense(weight, batch, mean, variance)
+        return self._sparse(weight, batch, mean, variance)
+
+    def _dense(self, weight: Tensor, batch: Batch, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Every cell (unit, bin); for units that fire often."""
+        traces = causal_filter(batch.counts(weight), self.basis, batch.first_scored).movedim(
+            1, 3
+        )  # (B, N, K, T)
+        return (
+            (mean.unsqueeze(2) @ traces).squeeze(2).mT,
+            (variance.unsqueeze(2) @ traces.square()).squeeze(2).mT,
+        )
+
+    def _sparse(self, weight: Tensor, batch: Batch, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Only cells within reach of an event of the same unit, all others are 0; for many units that fire rarely."""
         n_rows, n_units = batch.unit_row.shape
         n_out = batch.n_bins - batch.first_scored
         lag = torch.arange(1, self.basis.shape[1] + 1, device=weight.device)
@@ -57,12 +74,9 @@ class OwnHistory(nn.Module):
         slot = (touched.cumsum(0) - 1)[cell]
         values = (weight[:, :, None, None] * self.basis.mT)[reached]
         traces = values.new_zeros(len(cells), values.shape[1]).index_add(0, slot, values)
-
-        mean = (self.shared[batch.session].unsqueeze(1) + self.own.mean[batch.unit_row]).flatten(0, 1)
-        variance = self.own.variance[batch.unit_row].flatten(0, 1)
         return (
-            self._spread(traces, mean, cells, (n_rows, n_units, n_out)),
-            self._spread(traces.square(), variance, cells, (n_rows, n_units, n_out)),
+            self._spread(traces, mean.flatten(0, 1), cells, (n_rows, n_units, n_out)),
+            self._spread(traces.square(), variance.flatten(0, 1), cells, (n_rows, n_units, n_out)),
         )
 
     @staticmethod
