@@ -59,6 +59,16 @@ def test_counts_can_weigh_events_and_leave_the_history_out(batch: Batch) -> None
     assert torch.equal(batch.counts(scored_only=True), batch.counts()[:, HISTORY:])
 
 
+def test_what_events_carry_is_summed_within_their_bin(batch: Batch) -> None:
+    values = torch.randn(*batch.event_bin.shape, 2)
+    found = batch.sum_per_bin(values)
+    assert found.shape == (3, batch.n_bins, 2)
+    for b in range(3):
+        for t in range(batch.n_bins):
+            here = batch.event_mask[b] & (batch.event_bin[b] == t)
+            torch.testing.assert_close(found[b, t], values[b][here].sum(0))
+
+
 def test_silence_makes_a_batch_too(record: Callable[..., Recording]) -> None:
     recording = record(events=Events(times=np.array([50.0]), units=np.zeros(1, np.int32)))
     vocabulary = Vocabulary(bin_s=0.1)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from neuroformer.model.filters import causal_filter, exponential_filter, log_basis
+from neuroformer.model.filters import banded, causal_filter, exponential_filter, log_basis
 
 
 @pytest.mark.parametrize(("n_bins", "n_lags"), [(1, 1), (1, 4), (12, 1), (12, 5), (4, 9)])
@@ -23,6 +23,18 @@ def test_causal_filter_is_the_sum_over_lags(n_bins: int, n_lags: int, late: bool
                         kernels[k, lag - 1] * x[b, t - lag, c] for lag in range(1, n_lags + 1) if t - lag >= 0
                     )
                     assert y[b, t - first, c, k] == pytest.approx(float(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("first", [0, 3, 11])
+@pytest.mark.parametrize("n_lags", [1, 4, 30])
+def test_banded_matrix_filters_as_the_convolution_does(first: int, n_lags: int) -> None:
+    generator = torch.Generator().manual_seed(n_lags)
+    x = torch.randn(2, 12, 3, generator=generator, dtype=torch.float64)
+    kernels = torch.randn(2, n_lags, generator=generator, dtype=torch.float64)
+    matrix = banded(kernels, 12, first)
+    assert matrix.shape == (2, 12 - first, 12)
+    found = torch.einsum("kts,bsc->btck", matrix, x)
+    torch.testing.assert_close(found, causal_filter(x, kernels, first), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("first", [0, 3, 11])
