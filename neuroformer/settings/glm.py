@@ -17,7 +17,11 @@ class GLMConfig:
     """Lag kernels, shared by all pairs and learned."""
     history_functions: int = 10
     """Basis functions of own history."""
-    strengths: list[float] = field(default_factory=lambda: [0.3, 0.1, 0.03, 0.01, 0.003])
+    strengths: list[float] = field(default_factory=lambda: [0.1, 0.03, 0.01, 0.003, 0.001])
     """L1 strengths to try, strongest first, relative to the one at which every coupling vanishes."""
+    first_steps: int = 300
+    """Steps of the descent at the first strength, where kernels and own history are learned too."""
+    steps: int = 150
+    """Steps of the descent at each further strength."""
     seed: int = 0
     """Seed of what is drawn at random in the fit."""
