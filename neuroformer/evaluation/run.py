@@ -79,7 +79,7 @@ def constant_rate(rate: np.ndarray) -> LogIntensity:
 
 
 def session_glm(run: TrainedRun, recording: Recording, config: GLMConfig) -> PoissonGLM:
-    """The Poisson GLM of a session: fitted on its training part, or read back if that was done before."""
+    """The Poisson GLM of a session: fitted on its training part, or read back if that was done since the run began."""
     path = run.glm_path(recording)
     model = run.trained.model.config
     config = dataclasses.replace(
@@ -87,7 +87,7 @@ def session_glm(run: TrainedRun, recording: Recording, config: GLMConfig) -> Poi
         window_s=config.window_s or model.coupling.window_s,
         history_window_s=config.history_window_s or model.history.window_s,
     )
-    if path.exists():
+    if path.exists() and path.stat().st_mtime >= (run.folder / "config.yaml").stat().st_mtime:
         kept = PoissonGLM.load(path)
         if kept.settings == dataclasses.asdict(config):
             return kept

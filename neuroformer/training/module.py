@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neuroformer import __version__
 from neuroformer.batch import Batch
 from neuroformer.data import Vocabulary
+from neuroformer.errors import UserError
 from neuroformer.metrics import bits_per_spike
 from neuroformer.model import Neuroformer
 from neuroformer.model.attention import Block
@@ -59,6 +60,11 @@ class PretrainModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Negative evidence lower bound per event."""
         parts = self.model.loss(batch)
+        if not torch.isfinite(parts["loss"]):
+            raise UserError(
+                f"the loss at step {self.global_step} is {parts['loss'].item()}, not a finite number; lower optim.lr "
+                "or optim.clip"
+            )
         self.log("train_loss", parts["loss"], prog_bar=True)
         self.log("train_nll", parts["nll"])
         self.log("train_level_nll", parts["level_nll"])

@@ -7,6 +7,7 @@ import difflib
 import inspect
 import logging
 import math
+import signal
 import time
 import warnings
 from pathlib import Path
@@ -16,8 +17,9 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from neuroformer.data import RecordingsModule
+from neuroformer.data import RecordingsModule, Vocabulary
 from neuroformer.errors import UsageError, UserError
 from neuroformer.files import RunFolder
 from neuroformer.model import Neuroformer, context_bins
@@ -55,13 +57,13 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
         UserError: for bad files or settings, and if the loss is no number any more.
     """
     check_trainer_keys(config.trainer)
-    if config.resume is not None:
-        read_checkpoint(config.resume)
     data = RecordingsModule(
         config=config.data,
         context_bins=context_bins(config.model, config.data.bin_s),
         batches_per_epoch=_steps_per_epoch(config)[1],
     )
+    if config.resume is not None:
+        check_resume(config, data.vocabulary)
     folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
     torch.manual_seed(config.seed)
     model = build_model(config.model, data.vocabulary)
@@ -73,6 +75,7 @@ def fit(
 ) -> dict[str, Any]:
     """Train a model that is built already; the rest as `pretrain`."""
     n_epochs, per_epoch = _steps_per_epoch(config)
+    validated = config.data.split.val > 0
     module = PretrainModule(
         model=model,
         vocabulary=data.vocabulary,
@@ -80,16 +83,21 @@ def fit(
         settings=dataclasses.asdict(config),
         seed=config.seed,
     )
+    where: dict[str, Any] = {
+        "dirpath": folder.path / "checkpoints",
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
+    # Without a score, the latest is the best.
     best = ModelCheckpoint(
-        dirpath=folder.path / "checkpoints",
-        filename="best",
-        monitor="val_bits_per_spike",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
+        filename="best", monitor="val_bits_per_spike" if validated else None, mode="max", **where
     )
-    callbacks: list[Callback] = [best, LogFile(folder.path / "log.csv", every=max(1, per_epoch // 10))]
+    # A checkpoint of its own: Lightning's `save_last` writes only when the best is written.
+    last = ModelCheckpoint(filename="last", **where)
+    log_file = LogFile(folder.path / "log.csv", every=max(1, per_epoch // 10))
+    callbacks: list[Callback] = [log_file, best, last]
+    if config.patience and not validated:
+        raise UsageError(f"patience={config.patience}: needs a validation part, but data.split.val is 0")
     if config.patience:
         callbacks.append(
             EarlyStopping(
@@ -105,30 +113,48 @@ def fit(
         **config.trainer,
     }
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
-    trainer = L.Trainer(
-        **settings,
-        max_epochs=n_epochs,
-        gradient_clip_val=config.optim.clip,
-        use_distributed_sampler=False,
-        callbacks=callbacks,
-        logger=_wandb(config, folder) if config.wandb else False,
-        default_root_dir=folder.path,
-    )
+    logger = _wandb(config, folder) if config.wandb else False
+    try:
+        trainer = L.Trainer(
+            **settings,
+            max_epochs=n_epochs,
+            gradient_clip_val=config.optim.clip,
+            use_distributed_sampler=False,
+            callbacks=callbacks,
+            logger=logger,
+            default_root_dir=folder.path,
+        )
+    except (
+        MisconfigurationException,
+        TypeError,
+        ValueError,
+    ) as error:  # no such device, precision, strategy …
+        raise UsageError(
+            f"trainer: Lightning refuses these settings: {' '.join(str(error).split())}"
+        ) from error
     started = time.monotonic()
     with warnings.catch_warnings():
         # Lightning's own use of a deprecated name of torch, and advice on its loaders: nothing for a user to act on.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
         warnings.filterwarnings("ignore", message=r".*does not have many workers")
-        trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
-    if trainer.interrupted:
-        raise UserError(
-            f"{folder.path}: interrupted at step {trainer.global_step}; "
-            + (
-                f"go on with resume={best.last_model_path}"
-                if best.last_model_path
-                else "no checkpoint was written yet"
-            )
-        )
+        # What is meant: a resumed or replaced run, a run without validation.
+        warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
+        warnings.filterwarnings("ignore", message=r"Total length of `DataLoader` across ranks is zero")
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)
+        except (
+            SystemExit
+        ) as stop:  # Lightning answers Ctrl-C with an exit that says nothing, and ignores the next
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise UserError(
+                f"{folder.path}: interrupted at step {trainer.global_step}; "
+                + (
+                    f"go on with resume={last.best_model_path}"
+                    if last.best_model_path
+                    else "no checkpoint was written yet"
+                )
+            ) from stop
     seconds = time.monotonic() - started
     metrics = {
         "val_bits_per_spike": None if best.best_model_score is None else float(best.best_model_score),
@@ -155,6 +181,25 @@ def fit(
     if trainer.is_global_zero:
         folder.finish(metrics)
     return metrics
+
+
+def check_resume(config: PretrainConfig, vocabulary: Vocabulary) -> None:
+    """Refuse to go on from a checkpoint of another model or of other sessions.
+
+    Raises:
+        UserError: what differs; or the checkpoint cannot be read.
+    """
+    assert config.resume is not None
+    about = read_checkpoint(config.resume)["neuroformer"]
+    cure = "resume= continues the same run; give it the run's own config.yaml, or use finetune.py"
+    if about["settings"]["model"] != dataclasses.asdict(config.model):
+        raise UserError(f"{config.resume}: its model has other settings than model.* now; {cure}")
+    found, expected = (
+        [(s["session_id"], s["n_units"]) for s in state["sessions"]]
+        for state in (about["vocabulary"], vocabulary.state())
+    )
+    if found != expected or about["vocabulary"]["bin_s"] != vocabulary.bin_s:
+        raise UserError(f"{config.resume}: was trained on other sessions or another data.bin_s; {cure}")
 
 
 def check_trainer_keys(settings: dict[str, Any]) -> None:
