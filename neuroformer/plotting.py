@@ -143,7 +143,10 @@ def figure_svg(figure: Figure, *, name: str, dpi: int = 200) -> str:
         figure.savefig(buffer, format="svg", dpi=dpi, metadata={"Date": None})
     text = buffer.getvalue()
     svg = text[text.index("<svg") :]
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", svg)
+    # Ids that nothing refers to are only in the way: equal colour bars share one.
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
+    return re.sub(r'( id="|href="#|url\(#)', rf"\1{name}-", svg)
 
 
 def method_label(name: str) -> str:

@@ -40,6 +40,14 @@ def test_two_figures_in_a_page_share_no_id() -> None:
     assert ids[0].isdisjoint(ids[1])
 
 
+def test_text_in_a_figure_is_never_markup() -> None:
+    figure = plotting.new_figure(width=3, height=2)
+    figure.text(0.5, 0.5, "<script>&")
+    svg = plotting.figure_svg(figure, name="a")
+    assert "<script>" not in svg
+    assert "&lt;script&gt;&amp;" in svg
+
+
 def test_svg_is_reproducible() -> None:
     assert plotting.figure_svg(draw(), name="a") == plotting.figure_svg(draw(), name="a")
 

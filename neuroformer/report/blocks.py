@@ -124,9 +124,9 @@ def percent(value: float) -> str:
     """A fraction in per cent.
 
     >>> percent(0.9548)
-    '95.5 %'
+    '95.5\u202f%'
     """
-    return f"{number(100 * value, 1)} %"
+    return f"{number(100 * value, 1)}\N{NARROW NO-BREAK SPACE}%"
 
 
 def duration(seconds: float) -> str:

@@ -21,7 +21,8 @@ def blocks(runs: Sequence[Run]) -> list[Block]:
     if any(likelihoods) or any(wiring):
         found.append(
             Drawing(
-                figure=draw([run.name for run in runs], likelihoods, wiring),
+                # Matplotlib would read what stands between two dollar signs as a formula.
+                figure=draw([run.name.replace("$", r"\$") for run in runs], likelihoods, wiring),
                 title="All runs",
                 caption="Left: bits per spike on held-out time (lines: 95 % intervals); 0 is constant firing rates. "
                 "Right: how well the known wiring is found, where it is known; 1 is a perfect ranking of pairs.",

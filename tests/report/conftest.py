@@ -142,7 +142,7 @@ def write_evaluation(
             "seconds": 21.4,
         },
     )
-    time, counts, intensity = activity(rng, weights, n_bins=3000)
+    time, counts, intensity = activity(rng, weights, n_bins=2000)
     np.savez_compressed(
         folder / "raster.npz",
         time=400 + time,
@@ -196,7 +196,7 @@ def write_connectivity(
     has_truth: bool,
 ) -> None:
     folder.mkdir(parents=True)
-    scale = np.abs(weights[weights != 0]).mean()
+    scale = np.abs(weights).sum() / max(1, np.count_nonzero(weights))
     metrics: dict = {"command": "neuroformer connectivity", "version": "0.1.0", "seconds": 9.1}
     with h5py.File(folder / "connectivity.h5", "w") as file:
         for session in sessions:

@@ -1,6 +1,6 @@
 """The numbers to be seen first: held-out likelihood in one table, and what it says in words."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from neuroformer.plotting import method_label
 from neuroformer.report.blocks import (
@@ -44,7 +44,7 @@ def blocks(run: Run) -> Iterator[Block]:
             )
             for name, score in scores.items()
         ],
-        caption=_table_caption(run, has_truth=truth is not None),
+        caption=_table_caption(run, scores),
         emphasis=list(scores).index("model") if "model" in scores else None,
     )
 
@@ -100,13 +100,13 @@ def _against_glm(gain: Score) -> str:
 def _likelihood_cards(run: Run, scores: dict[str, Score]) -> Iterator[Card]:
     if "model" in scores:
         score = scores["model"]
-        yield Card(number(score.value), "bits per spike", _bounds_text(score))
+        yield Card(number(score.value), "bits per spike", _bounds(score))
     gain = run.gain()
     if gain is not None:
-        yield Card(signed(gain.value), "bits per spike over the GLM", _bounds_text(gain))
+        yield Card(signed(gain.value), "bits/spike over the GLM", _bounds(gain))
     attained = run.attained()
     if attained is not None:
-        yield Card(percent(attained.value), "of the attainable", _bounds_text(attained, percent))
+        yield Card(percent(attained.value), "of the attainable", _percent_bounds(attained))
 
 
 def _wiring_cards(run: Run) -> Iterator[Card]:
@@ -122,7 +122,7 @@ def _wiring_cards(run: Run) -> Iterator[Card]:
     yield Card(number(scores[lead]["average_precision"]), "average precision, wiring", detail)
 
 
-def _table_caption(run: Run, *, has_truth: bool) -> str:
+def _table_caption(run: Run, scores: dict[str, Score]) -> str:
     metrics = run.metrics("evaluate") or {}
     parts = [
         "Bits per spike: log-likelihood gained over constant rates, per event; 0 is a homogeneous Poisson process."
@@ -130,13 +130,20 @@ def _table_caption(run: Run, *, has_truth: bool) -> str:
     events, seconds = metrics.get("n_events"), metrics.get("test_seconds")
     if isinstance(events, int) and isinstance(seconds, int | float):
         parts.append(f"Scored on {events:,} events in {duration(seconds)} that no fit has seen.")
-    parts.append("Intervals: bootstrap over blocks of time.")
-    if has_truth:
+    if any(score.bounds for score in scores.values()):
+        parts.append("Intervals: bootstrap over blocks of time.")
+    else:
+        parts.append("There was too little held-out time for intervals.")
+    if "truth" in scores:
         parts.append("Attainable: the score of the intensities that generated the data.")
     return " ".join(parts)
 
 
-def _bounds_text(score: Score, write: Callable[[float], str] = number) -> str:
-    return (
-        "" if score.bounds is None else f"95 % interval {write(score.bounds[0])} to {write(score.bounds[1])}"
-    )
+def _bounds(score: Score) -> str:
+    return f"95 % interval {interval(score.bounds)}" if score.bounds else ""
+
+
+def _percent_bounds(score: Score) -> str:
+    if score.bounds is None:
+        return ""
+    return f"95 % interval {number(100 * score.bounds[0], 1)} to {percent(score.bounds[1])}"

@@ -57,6 +57,7 @@ def draw(log: dict[str, np.ndarray], panels: Sequence[str]) -> Figure:
             else:
                 _draw_validation(axes, step, value)
             axes.set_xlabel("training step")
+            axes.locator_params(axis="x", integer=True)
             axes.grid(axis="y")
             axes.margins(x=0.02)
     return figure
@@ -76,16 +77,9 @@ def _draw_validation(axes: Axes, step: np.ndarray, value: np.ndarray) -> None:
     color = method_color("model")
     best = int(np.argmax(value))
     axes.plot(step, value, color=color, marker="o", markersize=3.5)
-    axes.plot(step[best], value[best], "o", markersize=11, markerfacecolor="none", markeredgecolor=color)
-    axes.annotate(
-        f"best {number(value[best])}\nstep {step[best]:,.0f}",
-        (step[best], value[best]),
-        xytext=(0, -14),
-        textcoords="offset points",
-        ha="right" if step[best] > step.mean() else "left",
-        va="top",
-        color=INK,
-        fontsize=8.5,
+    axes.plot(step[best], value[best], "o", markersize=11, mfc="none", mec=color, clip_on=False)
+    axes.set_title(
+        f"best {number(value[best])} at step {step[best]:,.0f}", loc="right", fontsize=9, weight="normal"
     )
     # From a bad start the curve would be a corner: show where it settles.
     low = max(float(value.min()), float(np.quantile(value, 0.1)) - float(np.ptp(value[best // 2 :])))

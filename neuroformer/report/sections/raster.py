@@ -22,7 +22,7 @@ def blocks(run: Run) -> Iterator[Block]:
     if raster is None:
         yield Missing(
             "No stretch of data and prediction was saved (evaluate/raster.npz).",
-            f"neuroformer evaluate run={run.path}",
+            f"neuroformer evaluate run={run.path} overwrite=true",
         )
         return
     if not raster.counts.size:
