@@ -11,9 +11,10 @@ def run(config: FinetuneConfig) -> None:
     from neuroformer.training.finetune import finetune
 
     metrics = finetune(config, command=COMMAND.name)
+    score = metrics["val_bits_per_spike"]
     print(
         f"{metrics['steps']} steps in {metrics['seconds']:.0f} s; "
-        f"validation {metrics['val_bits_per_spike']:.4f} bits/spike"
+        + ("no validation" if score is None else f"validation {score:.4f} bits/spike")
     )
     print(f"results: {config.out}    next: neuroformer evaluate run={config.out}")
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from neuroformer.data import Recording, RecordingsModule
 from neuroformer.errors import UserError
-from neuroformer.settings.data import DataConfig, SplitConfig
-from neuroformer.training.checkpoint import TrainedModel, load_checkpoint
+from neuroformer.training.checkpoint import TrainedModel, data_config, load_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +61,3 @@ def load_run(run: str | Path, *, checkpoint: str = "best", sessions: list[str] |
         config=settings, context_bins=trained.model.context, vocabulary=trained.vocabulary, grow=False
     )
     return TrainedRun(folder=folder, trained=trained, data=data)
-
-
-def data_config(settings: dict[str, Any]) -> DataConfig:
-    """The data settings from builtins."""
-    return DataConfig(**{**settings, "split": SplitConfig(**settings["split"])})

@@ -12,6 +12,7 @@ import torch
 from neuroformer.data import Vocabulary
 from neuroformer.errors import UserError
 from neuroformer.model import ModelConfig, Neuroformer
+from neuroformer.settings.data import DataConfig, SplitConfig
 from neuroformer.settings.model import CouplingConfig, HistoryConfig, TrunkConfig
 from neuroformer.training.build import build_model
 
@@ -46,6 +47,7 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
     try:
         vocabulary = Vocabulary.from_state(about["vocabulary"])
         config = model_config(about["settings"]["model"])
+        data_config(about["settings"]["data"])  # a reader of the run will need it
         model = build_model(config, vocabulary, n_levels=about["n_levels"])
         prefix = "model."
         weights = {k[len(prefix) :]: v for k, v in content["state_dict"].items() if k.startswith(prefix)}
@@ -73,12 +75,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: {what}; expected a checkpoint such as RUN/checkpoints/best.ckpt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except PermissionError:
+        raise
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        OSError,
+    ) as error:  # a short file is an OSError
         raise UserError(
             f"{path}: not a checkpoint that can be read safely (broken, or it holds code); use one that "
             "pretrain.py wrote"
         ) from error
-    if not isinstance(content, dict) or "neuroformer" not in content:
+    if not isinstance(content, dict) or not isinstance(content.get("neuroformer"), dict):
         raise UserError(
             f"{path}: a PyTorch file, but not a checkpoint of neuroformer; use one that pretrain.py wrote"
         )
@@ -92,3 +102,8 @@ def model_config(settings: dict[str, Any]) -> ModelConfig:
         history=HistoryConfig(**settings["history"]),
         trunk=TrunkConfig(**settings["trunk"]),
     )
+
+
+def data_config(settings: dict[str, Any]) -> DataConfig:
+    """The data settings from builtins."""
+    return DataConfig(**{**settings, "split": SplitConfig(**settings["split"])})

@@ -17,11 +17,10 @@ from neuroformer.data import RecordingsModule
 from neuroformer.errors import UserError
 from neuroformer.files import RunFolder
 from neuroformer.model import Neuroformer
-from neuroformer.settings.data import DataConfig, SplitConfig
 from neuroformer.settings.finetune import FinetuneConfig, finetune_data
 from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.build import session_shape
-from neuroformer.training.checkpoint import load_checkpoint
+from neuroformer.training.checkpoint import data_config, load_checkpoint
 from neuroformer.training.run import check_trainer_keys, fit
 
 
@@ -44,9 +43,8 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
     trained = load_checkpoint(path)
     model, vocabulary = trained.model, trained.vocabulary
     n_old = len(vocabulary)
-    settings = trained.settings["data"]
     data = RecordingsModule(
-        config=finetune_data(config, DataConfig(**{**settings, "split": SplitConfig(**settings["split"])})),
+        config=finetune_data(config, data_config(trained.settings["data"])),
         context_bins=model.context,
         batches_per_epoch=min(config.val_every, config.optim.steps),
         vocabulary=vocabulary,
