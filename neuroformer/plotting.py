@@ -47,6 +47,7 @@ SEQUENTIAL = LinearSegmentedColormap.from_list(
     "activity", ["#ffffff", "#cfeae1", "#86cdb8", "#2fa585", "#00745a", "#003b30"]
 )
 
+# A method that many figures show gets its name and colour here.
 _METHODS = {
     "truth": ("Truth", INK),
     "model": ("Neuroformer", "#009E73"),
@@ -56,6 +57,9 @@ _METHODS = {
     "cross_correlation": ("Lagged cross-correlation", "#CC79A7"),
     "homogeneous_poisson": ("Homogeneous Poisson", "#8A949E"),
 }
+
+# Colours of methods without one of their own; none of those above.
+_SPARE = ("#56B4E9", "#D55E00", "#B3A400", "#332288", "#882255", "#7F4F24")
 
 _SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -165,7 +169,7 @@ def method_color(name: str) -> str:
     """The colour of a method: fixed for known ones, and for others decided by the name alone."""
     if name in _METHODS:
         return _METHODS[name][1]
-    return PALETTE[zlib.crc32(name.encode()) % (len(PALETTE) - 1)]
+    return _SPARE[zlib.crc32(name.encode()) % len(_SPARE)]
 
 
 def off_diagonal_limit(matrix: np.ndarray, *, quantile: float = 0.995) -> float:

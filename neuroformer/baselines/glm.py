@@ -2,9 +2,10 @@
 
     log λ_j(t) = b_j + Σ_k c_jk (φ_k * s_j)(t) + Σ_h Σ_{i≠j} G_h[i, j] (κ_h * s_i)(t)
 
-φ is a raised-cosine basis of own history, κ_h are lag kernels learned from the data and shared by all pairs (Pillow et al. 2008,
-Nature 454:995, fix theirs beforehand), and G has an L1 penalty whose strength is chosen on the validation part from a
-path with warm starts, strongest first. It is the model's coupling path with a penalty in place of the posterior, and without a trunk.
+φ is a raised-cosine basis of own history, κ_h are lag kernels learned from the data and shared by all pairs (Pillow
+et al. 2008, Nature 454:995, fix theirs beforehand), and G has an L1 penalty whose strength is chosen on the validation
+part from a path with warm starts, strongest first. It is the model's coupling path with a penalty in place of the
+posterior, and without a trunk.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from neuroformer.data.collate import collate
 from neuroformer.files import atomic_path
 from neuroformer.metrics import bits_per_spike
 from neuroformer.model.coupling import LagKernels, off_diagonal
-from neuroformer.model.filters import causal_filter, log_basis
+from neuroformer.model.filters import log_basis
 from neuroformer.model.observation import poisson_log_likelihood
+from neuroformer.model.traces import all_traces, combine, own_traces
 from neuroformer.settings.glm import GLMConfig
 
 _PIECE_BINS = 400
@@ -63,13 +65,10 @@ class PoissonGLM(nn.Module):
 
     def log_intensity(self, batch: Batch) -> Tensor:
         """(B, T − first, N) log expected events per bin, for a batch of this session alone."""
-        counts = batch.counts()
-        own = causal_filter(counts, self.basis, batch.first_scored).movedim(1, 3)  # (B, N, K, T)
-        traces = causal_filter(counts, self.kernels(), batch.first_scored).movedim(1, 3)  # (B, N, H, T)
+        own = combine(own_traces(batch, self.basis), self.history.expand(len(batch.session), -1, -1), batch)
+        traces = all_traces(batch, self.kernels()).flatten(1, 2)  # (B, N·H, T)
         pairs = (self.pairs * off_diagonal(self.n_units, self.pairs)).permute(2, 1, 0).flatten(1, 2)
-        return (
-            (self.history.unsqueeze(1) @ own).squeeze(2) + pairs @ traces.flatten(1, 2) + self.bias[:, None]
-        ).mT
+        return own + (pairs @ traces + self.bias[:, None]).mT
 
     def coupling_map(self) -> Tensor:
         """(N, N, L) change of the target's log-intensity after an event of the source, [source, target, lag − 1]."""
@@ -108,8 +107,8 @@ def fit_glm(recording: Recording, *, config: GLMConfig) -> PoissonGLM:
         config: settings; both windows must be given.
 
     Returns:
-        The GLM of the chosen strength, without gradients. Its `chosen` holds the strength and the validation bits per spike of all
-        strengths tried.
+        The GLM of the chosen strength, without gradients. Its `chosen` holds the strength and the validation bits
+        per spike of all strengths tried.
     """
     assert config.window_s is not None
     assert config.history_window_s is not None
@@ -141,14 +140,15 @@ def fit_glm(recording: Recording, *, config: GLMConfig) -> PoissonGLM:
     strongest = _largest_slope(glm, [next(stream) for _ in range(min(8, math.ceil(len(train) / _ROWS)))])
     best: dict[str, Tensor] = {}
     scores: dict[str, float] = {}
+    per_pass = math.ceil(len(train) / _ROWS)
     for number, relative in enumerate(config.strengths):
-        steps = config.first_steps if number == 0 else config.steps
+        steps = per_pass * (config.first_passes if number == 0 else config.passes)
         _descend(glm, stream, strength=relative * strongest, steps=steps)
         scores[f"{relative:g}"] = _score(glm, [collate([c], vocabulary) for c in val], log_rate)
         if scores[f"{relative:g}"] >= max(scores.values()):
             best = copy.deepcopy(glm.state_dict())
             glm.chosen["strength"] = relative
-        elif scores[f"{relative:g}"] < max(scores.values()) - 0.02:
+        elif scores[f"{relative:g}"] < max(scores.values()) - 0.003:
             break  # the path only over-fits from here
     glm.load_state_dict(best)
     glm.chosen["validation_bits_per_spike"] = scores

@@ -178,7 +178,7 @@ class ModelReader:
                 "poisson_glm",
                 session_glm(self.run, recording, GLMConfig()).coupling_map().double().numpy(),
                 recording.bin_s,
-                description="change of the target's log-intensity after an event of the source, summed over lags",
+                description="change of the target's log-intensity after an event of the source, its size over lags",
             )
         return maps
 

@@ -43,7 +43,10 @@ class ConnectivityMap:
 def from_lag_profile(
     name: str, profile: np.ndarray, bin_s: float, *, description: str = ""
 ) -> ConnectivityMap:
-    """Build a map whose matrix is the total influence, the sum of the profile over its lags.
+    """Build a map whose matrix is the size of the profile over its lags, with the sign of its sum.
+
+    The size is the root of the sum of squares, which a brief synaptic peak raises more than a leftover of slow shared
+    drive of the same area, spread over all lags.
 
     Args:
         name: The method.
@@ -53,7 +56,8 @@ def from_lag_profile(
     """
     return ConnectivityMap(
         name=name,
-        matrix=profile.sum(axis=-1, dtype=np.float64),
+        matrix=np.sign(profile.sum(axis=-1, dtype=np.float64))
+        * np.sqrt(np.square(profile, dtype=np.float64).sum(axis=-1)),
         lag_profile=profile.astype(np.float32),
         lags_s=bin_s * np.arange(1, profile.shape[-1] + 1),
         description=description,

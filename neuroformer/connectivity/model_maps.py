@@ -14,7 +14,7 @@ _MOST_BATCHES = 20  # attention is a mean over events; a few thousand of them se
 
 
 def coupling(model: Neuroformer, session: int) -> ConnectivityMap:
-    """The model's own map: change of the target's log-intensity after an event of the source, summed over lags.
+    """The model's own map: change of the target's log-intensity after an event of the source, its size over lags.
 
     Args:
         model: the trained model.
@@ -25,7 +25,7 @@ def coupling(model: Neuroformer, session: int) -> ConnectivityMap:
         "coupling",
         mean.double().cpu().numpy(),
         model.bin_s,
-        description="change of the target's log-intensity after an event of the source, summed over lags",
+        description="change of the target's log-intensity after an event of the source, its size over lags",
     )
 
 

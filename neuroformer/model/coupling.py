@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuroformer.batch import Batch
-from neuroformer.model.filters import banded, causal_filter
+from neuroformer.model.filters import banded
 from neuroformer.model.shrinkage import ShrunkWeight
+from neuroformer.model.traces import all_traces
 
 
 class LagKernels(nn.Module):
@@ -64,8 +65,7 @@ class FullCoupling(nn.Module):
         Returns:
             Two (B, T − first, N).
         """
-        traces = causal_filter(batch.counts(weight), self.kernels(), batch.first_scored)
-        traces = traces.movedim(1, 3)  # (B, N, H, T)
+        traces = all_traces(batch, self.kernels(), weight)  # (B, N, H, T)
         parts = []
         for session, rows in rows_by_session(batch):
             pairs = self._weight(session)

@@ -13,7 +13,7 @@ class SplitConfig:
     kind: Literal["time", "epochs"] = "time"
     """`time`: in order of time, with gaps; `epochs`: whole epochs (trials) drawn at random, none is ever cut."""
     val: float = 0.1
-    """Fraction of the bins for validation."""
+    """Fraction of the bins for validation, above 0: it chooses the checkpoint and the penalty of the GLM."""
     test: float = 0.1
     """Fraction of the bins for the test."""
     blocks: int = 1
@@ -26,10 +26,9 @@ class SplitConfig:
 
     def __post_init__(self) -> None:
         """Check that the fractions leave something to train on."""
-        if not (0 <= self.val < 1 and 0 < self.test < 1 and self.val + self.test < 1):
+        if not (0 < self.val < 1 and 0 < self.test < 1 and self.val + self.test < 1):
             raise ValueError(
-                f"split.val={self.val:g} and split.test={self.test:g}: expected fractions ≥ 0 (test > 0) whose sum is "
-                "below 1"
+                f"split.val={self.val:g} and split.test={self.test:g}: expected fractions above 0 whose sum is below 1"
             )
         if self.blocks < 1:
             raise ValueError(f"split.blocks={self.blocks}: expected 1 or more")
@@ -68,6 +67,9 @@ class DataConfig:
             raise ValueError(
                 f"data.chunk_s={self.chunk_s:g} is shorter than one bin (data.bin_s={self.bin_s:g})"
             )
+        for name in ("seed", "workers"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"data.{name}={getattr(self, name)}: expected 0 or more")
         if self.warmup_s < 0:
             raise ValueError(f"data.warmup_s={self.warmup_s:g}: expected 0 or more seconds")
         for name in ("batch_size", "levels"):

@@ -17,11 +17,12 @@ class GLMConfig:
     """Lag kernels, shared by all pairs and learned."""
     history_functions: int = 10
     """Basis functions of own history."""
-    strengths: list[float] = field(default_factory=lambda: [0.1, 0.03, 0.01, 0.003, 0.001])
-    """L1 strengths to try, strongest first, relative to the one at which every coupling vanishes."""
-    first_steps: int = 300
-    """Steps of the descent at the first strength, where kernels and own history are learned too."""
-    steps: int = 150
-    """Steps of the descent at each further strength."""
+    strengths: list[float] = field(default_factory=lambda: [0.1, 0.05, 0.025, 0.012, 0.006, 0.003])
+    """L1 strengths to try, strongest first, relative to the one at which every coupling vanishes; the path ends early
+    once validation worsens."""
+    first_passes: int = 12
+    """Passes over the training part at the first strength, where kernels and own history are learned too."""
+    passes: int = 8
+    """Passes at each further strength."""
     seed: int = 0
     """Seed of what is drawn at random in the fit."""

@@ -65,6 +65,17 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Check settings against one another."""
         trunk = self.trunk
+        for name, count, least in (
+            ("coupling.heads", self.coupling.heads, 1),
+            ("coupling.rank", self.coupling.rank or 0, 0),
+            ("history.functions", self.history.functions, 1),
+            ("trunk.width", trunk.width, 1),
+            ("trunk.heads", trunk.heads, 1),
+            ("trunk.layers", trunk.layers, 0),
+            ("trunk.state", trunk.state, 0),
+        ):
+            if count < least:
+                raise ValueError(f"model.{name}={count}: expected {least} or more")
         if trunk.layers and (trunk.width % trunk.heads or (trunk.width // trunk.heads) % 2):
             raise ValueError(
                 f"model.trunk.width={trunk.width} with model.trunk.heads={trunk.heads}: the width must be an even "
@@ -78,12 +89,6 @@ class ModelConfig:
         ):
             if not value > 0:
                 raise ValueError(f"model.{name}={value:g}: expected seconds above 0")
-        for name, count in (
-            ("coupling.heads", self.coupling.heads),
-            ("history.functions", self.history.functions),
-        ):
-            if count < 1:
-                raise ValueError(f"model.{name}={count}: expected 1 or more")
         if trunk.state and not trunk.time_constants_s:
             raise ValueError(
                 "model.trunk.time_constants_s is empty: expected at least one, or model.trunk.state=0"

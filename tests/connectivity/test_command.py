@@ -91,7 +91,7 @@ def test_finished_results_are_replaced_only_on_request(circuits, tmp_path, capsy
         (["data=[a.h5]"], "out: empty"),
         (["data=[a.h5]", "out=o", "estimators=[coupling]"], "coupling reads a trained model"),
         (["data=[a.h5]", "out=o", "estimators=[granger]"], "unknown 'granger'"),
-        (["data=[a.h5]", "out=o", "lags=0"], "at least one lag"),
+        (["data=[a.h5]", "out=o", "lags=0"], "lags=0: expected 1 or more bins"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(arguments, message, capsys):

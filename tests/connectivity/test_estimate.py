@@ -4,11 +4,12 @@ import pytest
 from neuroformer.connectivity import ConnectivityMap, from_lag_profile
 
 
-def test_the_matrix_of_a_lag_profile_is_its_sum_over_lags():
+def test_the_matrix_of_a_lag_profile_is_its_size_over_lags_with_the_sign_of_its_sum():
     profile = np.random.default_rng(0).standard_normal((4, 4, 6)).astype(np.float32)
     estimate = from_lag_profile("coupling", profile, 0.01)
     assert estimate.matrix.dtype == np.float64
-    np.testing.assert_allclose(estimate.matrix, profile.astype(np.float64).sum(axis=-1))
+    np.testing.assert_allclose(np.abs(estimate.matrix), np.linalg.norm(profile.astype(np.float64), axis=-1))
+    np.testing.assert_array_equal(np.sign(estimate.matrix), np.sign(profile.astype(np.float64).sum(axis=-1)))
     np.testing.assert_allclose(estimate.lags_s, [0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
 
 

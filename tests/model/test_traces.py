@@ -1,12 +1,13 @@
-"""The two ways to compute own history agree."""
+"""The two forms of filtered events agree."""
 
 import torch
 
 from neuroformer.batch import Batch
-from neuroformer.model.history import OwnHistory
+from neuroformer.model.filters import log_basis
+from neuroformer.model.traces import all_traces, combine, own_traces
 
 
-def test_sparse_and_dense_history_agree() -> None:
+def test_every_form_holds_the_same_numbers() -> None:
     generator = torch.Generator().manual_seed(0)
     n_rows, n_units, n_bins, n_events = 2, 3, 30, 12
     batch = Batch(
@@ -19,12 +20,16 @@ def test_sparse_and_dense_history_agree() -> None:
         event_mask=torch.arange(n_events).expand(n_rows, -1) < torch.tensor([[n_events], [n_events - 4]]),
         scored=torch.arange(n_bins).expand(n_rows, -1) >= 7,
     )
-    history = OwnHistory(n_lags=9, n_functions=5)
-    history.add_session(n_units)
-    mean = torch.randn(n_rows, n_units, 5, generator=generator)
-    variance = torch.rand(n_rows, n_units, 5, generator=generator)
+    kernels = log_basis(9, 5)
+    coefficient = torch.randn(n_rows, n_units, 5, generator=generator)
     weight = torch.rand(n_rows, n_events, generator=generator)
-    dense, sparse = (path(weight, batch, mean, variance) for path in (history._dense, history._sparse))
-    for one, other in zip(dense, sparse, strict=True):
-        torch.testing.assert_close(one, other)
-    assert dense[0].abs().sum() > 0
+    for squared in (False, True):
+        dense, sparse = (
+            combine(own_traces(batch, kernels, weight, sparse=form), coefficient, batch, squared=squared)
+            for form in (False, True)
+        )
+        torch.testing.assert_close(dense, sparse)
+        assert dense.abs().sum() > 0
+    full, none = own_traces(batch, kernels, weight, sparse=False)
+    assert none is None
+    torch.testing.assert_close(all_traces(batch, kernels, weight), full)
