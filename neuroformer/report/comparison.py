@@ -1,6 +1,7 @@
 """Several runs side by side, on top of the report."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 from matplotlib.figure import Figure
 
@@ -21,8 +22,7 @@ def blocks(runs: Sequence[Run]) -> list[Block]:
     if any(likelihoods) or any(wiring):
         found.append(
             Drawing(
-                # Matplotlib would read what stands between two dollar signs as a formula.
-                figure=draw([run.name.replace("$", r"\$") for run in runs], likelihoods, wiring),
+                figure=draw([run.name for run in runs], likelihoods, wiring),
                 title="All runs",
                 caption="Left: bits per spike on held-out time (lines: 95 % intervals); 0 is constant firing rates. "
                 "Right: how well the known wiring is found, where it is known; 1 is a perfect ranking of pairs.",
@@ -77,11 +77,14 @@ def draw(
     names: Sequence[str], likelihoods: Sequence[dict[str, Score]], wiring: Sequence[dict[str, float]]
 ) -> Figure:
     """Runs as rows: likelihood to the left, average precision to the right."""
-    figure = new_figure(width=7.8, height=1.5 + 0.55 * len(names))
+    # Matplotlib would read what stands between two dollar signs as a formula.
+    labels = [fill(name, 18).replace("$", r"\$") for name in names]
+    estimators = list(dict.fromkeys(name for scores in wiring for name in scores))
+    legend_rows = max(2, -(-len(estimators) // 2))
+    figure = new_figure(width=7.8, height=1.1 + 0.2 * legend_rows + 0.6 * len(names))
     with style():
         left, right = figure.subplots(1, 2, sharey=True)
         methods = [name for name in _LIKELIHOODS if any(name in scores for scores in likelihoods)]
-        estimators = list(dict.fromkeys(name for scores in wiring for name in scores))
         for shift, name in zip(_shifts(len(methods)), methods, strict=True):
             rows = [row for row, scores in enumerate(likelihoods) if name in scores]
             left.plot([likelihoods[row][name].value for row in rows], [row + shift for row in rows], "o",
@@ -99,7 +102,7 @@ def draw(
         left.set(title="Prediction", xlabel="bits per spike", ylim=(len(names) - 0.5, -0.5))
         right.set(title="Wiring", xlabel="average precision")
         right.set_xlim(right=1.02)
-        left.set_yticks(range(len(names)), names, color=INK, fontsize=10)
+        left.set_yticks(range(len(names)), labels, color=INK)
         for axes in (left, right):
             axes.grid(axis="x")
             for row in range(1, len(names)):
@@ -107,7 +110,7 @@ def draw(
             axes.spines["left"].set_visible(False)
             axes.tick_params(axis="y", length=0)
             if axes.lines:
-                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2)
+                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / len(names)), ncols=2)
     return figure
 
 
