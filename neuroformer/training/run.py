@@ -75,7 +75,6 @@ def fit(
 ) -> dict[str, Any]:
     """Train a model that is built already; the rest as `pretrain`."""
     n_epochs, per_epoch = _steps_per_epoch(config)
-    validated = config.data.split.val > 0
     module = PretrainModule(
         model=model,
         vocabulary=data.vocabulary,
@@ -88,16 +87,11 @@ def fit(
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }
-    # Without a score, the latest is the best.
-    best = ModelCheckpoint(
-        filename="best", monitor="val_bits_per_spike" if validated else None, mode="max", **where
-    )
+    best = ModelCheckpoint(filename="best", monitor="val_bits_per_spike", mode="max", **where)
     # A checkpoint of its own: Lightning's `save_last` writes only when the best is written.
     last = ModelCheckpoint(filename="last", **where)
     log_file = LogFile(folder.path / "log.csv", every=max(1, per_epoch // 10))
     callbacks: list[Callback] = [log_file, best, last]
-    if config.patience and not validated:
-        raise UsageError(f"patience={config.patience}: needs a validation part, but data.split.val is 0")
     if config.patience:
         callbacks.append(
             EarlyStopping(
@@ -137,9 +131,8 @@ def fit(
         # Lightning's own use of a deprecated name of torch, and advice on its loaders: nothing for a user to act on.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
         warnings.filterwarnings("ignore", message=r".*does not have many workers")
-        # What is meant: a resumed or replaced run, a run without validation.
+        # A resumed or replaced run, as is meant.
         warnings.filterwarnings("ignore", message=r"Checkpoint directory .* exists and is not empty")
-        warnings.filterwarnings("ignore", message=r"Total length of `DataLoader` across ranks is zero")
         on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=config.resume, weights_only=True)

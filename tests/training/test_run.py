@@ -224,14 +224,6 @@ def test_time_may_run_out_before_the_first_validation(
     assert checkpoint(tmp_path, "last")["global_step"] == metrics["steps"]
 
 
-def test_without_a_validation_part_the_last_weights_are_kept(
-    circuit: Callable[..., Path], train: Train, tmp_path: Path
-) -> None:
-    metrics = train(tmp_path, circuit(), "data.split.val=0")
-    assert metrics["val_bits_per_spike"] is None
-    assert checkpoint(tmp_path, "best")["global_step"] == checkpoint(tmp_path, "last")["global_step"] == 8
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,0 +1,46 @@
+"""`neuroformer demo` from the circuits to the report, much shortened."""
+
+from pathlib import Path
+
+import pytest
+
+from neuroformer.cli.command import run_command
+from neuroformer.cli.demo import COMMAND
+from neuroformer.files import read_json
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_short_demo_leaves_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)  # the demo reads the configurations that ship
+    out = tmp_path / "demo"
+    # Fewer units of each circuit, which the demo itself has no key for.
+    for name in ("clean", "confounded"):
+        settings = (ROOT / "configs/simulate" / f"{name}.yaml").read_text(encoding="utf-8")
+        assert "\nunits: 60\n" in settings
+        (tmp_path / f"{name}.yaml").write_text(settings.replace("\nunits: 60\n", "\nunits: 12\n"))
+    circuits = [f"{name}={tmp_path / name}.yaml" for name in ("clean", "confounded")]
+    assert run_command(COMMAND, [f"out={out}", "duration_s=30", "steps=4", *circuits]) == 0
+
+    metrics = read_json(out / "metrics.json")
+    for found in (metrics, metrics["confounded"]):
+        assert set(found["bits_per_spike"]) == {"model", "poisson_glm", "homogeneous_poisson", "truth"}
+        assert found["bits_per_spike"]["homogeneous_poisson"] == 0
+        assert {"coupling", "poisson_glm", "cross_correlation"} <= set(found["connectivity"])
+        for scores in found["connectivity"].values():
+            assert {"auroc", "average_precision"} <= set(scores)
+    assert metrics["seconds"] > 0
+    for name in ("clean", "confounded"):
+        for file in ("config.yaml", "log.csv", "checkpoints/best.ckpt", f"simulate/{name}.h5"):
+            assert (out / name / file).exists()
+        for step in (".", "simulate", "evaluate", "connectivity"):
+            assert (out / name / step / "metrics.json").exists()
+    assert (out / "report.html").stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert f"report: {out / 'report.html'}" in printed
+    assert f"$ neuroformer evaluate run={out / 'clean'}" in printed
+
+    assert run_command(COMMAND, [f"out={out}", "duration_s=30", "steps=4", *circuits]) == 1
+    assert "overwrite=true" in capsys.readouterr().err
