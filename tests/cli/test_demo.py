@@ -22,7 +22,7 @@ def test_a_short_demo_leaves_everything(
         assert "\nunits: 60\n" in settings
         (tmp_path / f"{name}.yaml").write_text(settings.replace("\nunits: 60\n", "\nunits: 12\n"))
     circuits = [f"{name}={tmp_path / name}.yaml" for name in ("clean", "confounded")]
-    assert run_command(COMMAND, [f"out={out}", "duration_s=30", "steps=4", *circuits]) == 0
+    assert run_command(COMMAND, [f"out={out}", "duration_s=20", "steps=4", *circuits]) == 0
 
     metrics = read_json(out / "metrics.json")
     for found in (metrics, metrics["confounded"]):
@@ -42,5 +42,5 @@ def test_a_short_demo_leaves_everything(
     assert f"report: {out / 'report.html'}" in printed
     assert f"$ neuroformer evaluate run={out / 'clean'}" in printed
 
-    assert run_command(COMMAND, [f"out={out}", "duration_s=30", "steps=4", *circuits]) == 1
+    assert run_command(COMMAND, [f"out={out}", "duration_s=20", "steps=4", *circuits]) == 1
     assert "overwrite=true" in capsys.readouterr().err

