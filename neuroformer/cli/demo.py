@@ -5,7 +5,10 @@ Every step is a command that can be typed; the demo prints each before it runs i
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,7 @@ def run(config: DemoConfig) -> None:
     folder = RunFolder.create(
         Path(config.out), overwrite=config.overwrite, command=COMMAND.name, config=config
     )
-    found = {name: _circuit(config, folder.path / name, getattr(config, name), name) for name in CIRCUITS}
+    found = side_by_side(config, folder.path)
     metrics = {**found["clean"], "confounded": found["confounded"], "seconds": time.monotonic() - started}
     folder.finish(metrics)
     from neuroformer.cli import report
@@ -57,26 +60,44 @@ def run(config: DemoConfig) -> None:
     print(f"report: {folder.path / 'report.html'}")
 
 
+def side_by_side(config: DemoConfig, out: Path) -> dict[str, dict[str, Any]]:
+    """Both circuits at once, a process and a core each: that is faster than two cores for one after the other."""
+    print(
+        f"both circuits at once, a core each; what the commands print goes to {out}/NAME/demo.log", flush=True
+    )
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=len(CIRCUITS), mp_context=context) as pool:
+        jobs = {
+            name: pool.submit(_circuit, config, out / name, getattr(config, name), name) for name in CIRCUITS
+        }
+        return {name: job.result() for name, job in jobs.items()}
+
+
 def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[str, Any]:
     """One circuit from the simulation to its wiring; returns what the table needs."""
+    import torch
+
     import simulate.__main__ as simulation
     from neuroformer.cli import connectivity, evaluate, pretrain
 
-    print(f"\n== {name} circuit ==", flush=True)
+    torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    log = out / "demo.log"
+    log.unlink(missing_ok=True)
     again = [f"overwrite={str(config.overwrite).lower()}"]
     session = out / "simulate" / f"{name}.h5"
     words = [f"session_id={name}", f"out={session.parent}"]
     duration = [] if config.duration_s is None else [f"duration_s={config.duration_s:g}"]
-    _step(simulation.COMMAND, files=[settings], words=[*words, *duration, *again])
+    _step(simulation.COMMAND, log=log, files=[settings], words=[*words, *duration, *again])
     steps = (
         []
         if config.steps is None
         else [f"optim.steps={config.steps}", f"val_every={max(1, config.steps // 2)}"]
     )
-    words = [f"data.sessions=[{session}]", f"out={out}"]
-    _step(pretrain.COMMAND, files=[config.pretrain], words=[*words, *steps, *again])
-    _step(evaluate.COMMAND, words=[f"run={out}", *again])
-    _step(connectivity.COMMAND, words=[f"run={out}", *again])
+    words = [f"data.sessions=[{session}]", f"out={out}", "trainer.enable_progress_bar=false"]
+    _step(pretrain.COMMAND, log=log, files=[config.pretrain], words=[*words, *steps, *again])
+    _step(evaluate.COMMAND, log=log, words=[f"run={out}", *again])
+    _step(connectivity.COMMAND, log=log, words=[f"run={out}", *again])
     scores, wiring = (
         read_json(out / "evaluate" / "metrics.json"),
         read_json(out / "connectivity" / "metrics.json"),
@@ -89,11 +110,26 @@ def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[st
     }
 
 
-def _step(command: Command, *, words: list[str], files: list[str] | None = None) -> None:
-    """Print a command as one would type it, then run it in this process."""
-    typed = [*(f"--config {file}" for file in files or []), *words]
-    print(f"\n$ {command.name} {' '.join(typed)}", flush=True)
-    command.run(build_config(command.config, [Path(file) for file in files or []], words))
+def _step(
+    command: Command, *, words: list[str], files: list[str] | None = None, log: Path | None = None
+) -> None:
+    """Print a command as one would type it, then run it in this process.
+
+    Args:
+        command: what to run.
+        words: its `key=value` settings.
+        files: its `--config` files.
+        log: where its own output goes; by default to the terminal.
+    """
+    typed = " ".join([command.name, *(f"--config {file}" for file in files or []), *words])
+    print(f"$ {typed}", flush=True)
+    settings = build_config(command.config, [Path(file) for file in files or []], words)
+    if log is None:
+        command.run(settings)
+        return
+    with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        print(f"$ {typed}", flush=True)
+        command.run(settings)
 
 
 def render(found: dict[str, dict[str, Any]]) -> str:
