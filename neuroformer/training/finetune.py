@@ -21,7 +21,7 @@ from neuroformer.settings.finetune import FinetuneConfig, finetune_data
 from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.build import session_shape
 from neuroformer.training.checkpoint import data_config, load_checkpoint
-from neuroformer.training.run import check_trainer_keys, fit
+from neuroformer.training.run import check_trainer_keys, drop_results, fit
 
 
 def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[str, Any]:
@@ -72,6 +72,8 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
         trainer=config.trainer,
     )
     folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
+    if config.overwrite:
+        drop_results(folder.path)
     torch.manual_seed(config.seed)
     old_rows = int(model.offsets[-1])
     for entry in new:

@@ -7,6 +7,7 @@ import difflib
 import inspect
 import logging
 import math
+import shutil
 import signal
 import time
 import warnings
@@ -65,6 +66,8 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
     if config.resume is not None:
         check_resume(config, data.vocabulary)
     folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
+    if config.overwrite:
+        drop_results(folder.path)
     torch.manual_seed(config.seed)
     model = build_model(config.model, data.vocabulary)
     return fit(config, model=model, data=data, folder=folder)
@@ -193,6 +196,12 @@ def check_resume(config: PretrainConfig, vocabulary: Vocabulary) -> None:
     )
     if found != expected or about["vocabulary"]["bin_s"] != vocabulary.bin_s:
         raise UserError(f"{config.resume}: was trained on other sessions or another data.bin_s; {cure}")
+
+
+def drop_results(run: Path) -> None:
+    """Remove what other commands computed from the model that is replaced; it would pass for the new one's."""
+    for stage in ("evaluate", "connectivity", "baselines"):
+        shutil.rmtree(run / stage, ignore_errors=True)
 
 
 def check_trainer_keys(settings: dict[str, Any]) -> None:
