@@ -40,7 +40,10 @@ def test_a_short_demo_leaves_everything(
     assert (out / "report.html").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert f"report: {out / 'report.html'}" in printed
-    assert f"$ neuroformer evaluate run={out / 'clean'}" in printed
+    for name in ("clean", "confounded"):  # each circuit's process keeps what its commands say
+        log = (out / name / "demo.log").read_text(encoding="utf-8")
+        assert f"$ neuroformer evaluate run={out / name}" in log
+        assert "bits per spike on" in log
 
     assert run_command(COMMAND, [f"out={out}", "duration_s=20", "steps=4", *circuits]) == 1
     assert "overwrite=true" in capsys.readouterr().err
