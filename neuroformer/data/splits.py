@@ -64,8 +64,7 @@ def split_epochs(
         gap = context_bins if config.gap_s is None else int(np.ceil(config.gap_s / bin_s - 1e-6))
         spans = _by_time(epochs, config, gap)
     for part in PARTS:
-        wanted = {"train": 1.0, "val": config.val, "test": config.test}[part]
-        if wanted > 0 and not spans[part]:
+        if not spans[part]:
             total = sum(e.n_bins for e in epochs) * epochs[0].bin_s
             cure = (
                 "a session with more epochs, smaller data.split.val and data.split.test, or data.split.kind=time"
@@ -81,7 +80,7 @@ def split_epochs(
 def _by_epoch(epochs: list[Epoch], config: SplitConfig) -> dict[Part, list[Span]]:
     order = np.random.default_rng(config.seed).permutation(len(epochs))
     n_test = max(1, round(config.test * len(epochs)))
-    n_val = max(1, round(config.val * len(epochs))) if config.val > 0 else 0
+    n_val = max(1, round(config.val * len(epochs)))
     chosen: dict[Part, np.ndarray] = {
         "test": order[:n_test],
         "val": order[n_test : n_test + n_val],
@@ -105,7 +104,7 @@ def _by_time(epochs: list[Epoch], config: SplitConfig, gap: int) -> dict[Part, l
         # The gap comes off the part before it; a last block needs none behind its test.
         after_test = gap if block < config.blocks - 1 else 0
         bounds: dict[Part, tuple[int, int]] = {
-            "train": (lo, (val_lo if config.val > 0 else test_lo) - gap),
+            "train": (lo, val_lo - gap),
             "val": (val_lo, test_lo - gap),
             "test": (test_lo, hi - after_test),
         }
