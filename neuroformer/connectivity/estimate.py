@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,6 +20,7 @@ class ConnectivityMap:
         matrix: (S, T) float64, [source, target]; positive excites, negative inhibits, 0 is no influence.
         lag_profile: (S, T, L) float32 influence by lag, or None where the method has no lags.
         lags_s: (L,) float64, the lags of the profile in seconds, or None.
+        p_values: (S, T) float64, two-sided, of each pair against the method's own null; NaN on the diagonal; or None.
         description: One sentence on what the numbers are.
     """
 
@@ -26,6 +28,7 @@ class ConnectivityMap:
     matrix: np.ndarray
     lag_profile: np.ndarray | None = None
     lags_s: np.ndarray | None = None
+    p_values: np.ndarray | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -33,11 +36,31 @@ class ConnectivityMap:
         assert (self.lag_profile is None) == (self.lags_s is None), (
             f"{self.name}: a profile and its lags go together"
         )
+        assert self.p_values is None or self.p_values.shape == self.matrix.shape, (
+            f"{self.name}: shape of p-values"
+        )
         if self.lag_profile is not None and self.lags_s is not None:
             expected = (*self.matrix.shape, len(self.lags_s))
             assert self.lag_profile.shape == expected, (
                 f"{self.name}: {self.lag_profile.shape} is not {expected}"
             )
+
+    def called(self, q: float) -> np.ndarray:
+        """(S, T) bool: the inferred graph, with a false-discovery rate of at most `q` if the null is right.
+
+        Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57:289, over all ordered pairs off the diagonal.
+        """
+        assert self.p_values is not None, f"{self.name}: has no null, so no graph"
+        graph = np.zeros(self.matrix.shape, dtype=bool)
+        off = ~np.eye(len(graph), dtype=bool)
+        graph[off] = stats.false_discovery_control(self.p_values[off]) <= q
+        return graph
+
+    def delays_s(self) -> np.ndarray:
+        """(S, T) seconds: the lag at which the influence is largest in size, whether or not the pair is connected."""
+        assert self.lag_profile is not None, f"{self.name}: has no lags"
+        assert self.lags_s is not None
+        return self.lags_s[np.abs(self.lag_profile).argmax(axis=-1)]
 
 
 def from_lag_profile(
