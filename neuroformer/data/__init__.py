@@ -2,7 +2,7 @@
 
 from neuroformer.data.clock import Epoch
 from neuroformer.data.module import RecordingsModule, find_sessions
-from neuroformer.data.recording import Recording
+from neuroformer.data.recording import Chunk, Recording
 from neuroformer.data.splits import PARTS, Part, Span
 from neuroformer.data.tokens import Tokens, detokenize, tokenize
 from neuroformer.data.vocabulary import SessionEntry, Vocabulary
@@ -11,6 +11,7 @@ from neuroformer.settings.data import DataConfig, SplitConfig
 __all__ = [
     "PARTS",
     "DataConfig",
+    "Chunk",
     "Epoch",
     "Part",
     "Recording",

@@ -67,6 +67,12 @@ class Block(nn.Module):
         x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.mlp(self.norm_mlp(x)))
 
+    def attended(self, x: Tensor, angles: Tensor, weights: Tensor) -> Tensor:
+        """The block with attention weights (B, H, E, E) given from outside, to ask what depends on them."""
+        _, _, v = self._heads(x, angles)
+        x = x + self.dropout(self.out((weights @ v).transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.mlp(self.norm_mlp(x)))
+
     def weights(self, x: Tensor, angles: Tensor, mask: Tensor) -> Tensor:
         """Attention weights (B, H, E, E) that `forward` uses; rows sum to 1."""
         q, k, _ = self._heads(x, angles)

@@ -97,6 +97,10 @@ class FullCoupling(nn.Module):
             torch.einsum("hst,hl->stl", weight.variance, kernels.square()),
         )
 
+    def head_weights(self, session: int, rows: Tensor) -> Tensor:
+        """Posterior mean of a session's matrices: (H, N, N), [head, source, target]."""
+        return self._weight(session).mean
+
     def _weight(self, session: int) -> ShrunkWeight:
         weight = self.sessions[session]
         assert isinstance(weight, ShrunkWeight)
@@ -141,8 +145,7 @@ class LowRankCoupling(nn.Module):
         """As `FullCoupling.map`."""
         kernels = self.kernels()
         shape = (self.heads, self.rank)
-        source = self.source[rows].unflatten(-1, shape)
-        mean = torch.einsum("shr,thr->hst", source, self.target.mean[rows].unflatten(-1, shape))
+        mean, source = self.head_weights(session, rows), self.source[rows].unflatten(-1, shape)
         variance = torch.einsum(
             "shr,thr->hst", source.square(), self.target.variance[rows].unflatten(-1, shape)
         )
@@ -150,6 +153,13 @@ class LowRankCoupling(nn.Module):
             torch.einsum("hst,hl->stl", mean, kernels),
             torch.einsum("hst,hl->stl", variance, kernels.square()),
         )
+
+
+    def head_weights(self, session: int, rows: Tensor) -> Tensor:
+        """As `FullCoupling.head_weights`."""
+        shape = (self.heads, self.rank)
+        source, target = self.source[rows].unflatten(-1, shape), self.target.mean[rows].unflatten(-1, shape)
+        return torch.einsum("shr,thr->hst", source, target)
 
 
 def rows_by_session(batch: Batch) -> Iterator[tuple[int, Tensor]]:

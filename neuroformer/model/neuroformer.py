@@ -170,7 +170,7 @@ class Neuroformer(nn.Module):
         Returns:
             (B, T − first, N) log expected events per bin, and the state (B, T − first, S) or None.
         """
-        weight = self._event_weight(batch)
+        weight = self.event_weight(batch)
         mean = self.bias[batch.unit_row].unsqueeze(1)
         variance: Tensor | float = 0.0
         state = None
@@ -224,6 +224,12 @@ class Neuroformer(nn.Module):
         return kl + 0.5 * self.level_unit[rows].square().sum()
 
     @torch.no_grad()
+    def coupling_weights(self, session: int) -> Tensor:
+        """(H, N, N) posterior mean of each head's matrix, [head, source, target], with a zero diagonal."""
+        weights = self.coupling.head_weights(session, self.rows(session))
+        return weights * (1 - torch.eye(weights.shape[-1], device=weights.device))
+
+    @torch.no_grad()
     def coupling_map(self, session: int) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the influence of each unit on each other by lag.
 
@@ -235,7 +241,7 @@ class Neuroformer(nn.Module):
         off = 1 - torch.eye(mean.shape[0], device=mean.device).unsqueeze(-1)
         return mean * off, variance * off
 
-    def _event_weight(self, batch: Batch) -> Tensor:
+    def event_weight(self, batch: Batch) -> Tensor:
         """(B, E) what an event counts as input: 1, scaled by a learned gain per amplitude level."""
         if self.n_levels == 1:
             return torch.ones_like(batch.event_mask, dtype=self.bias.dtype)

@@ -102,14 +102,15 @@ class Trunk(nn.Module):
                 x = block(x, angles, mask)
         return x
 
-    def state(self, batch: Batch, weight: Tensor) -> Tensor:
+    def state(self, batch: Batch, weight: Tensor, *, tokens: Tensor | None = None) -> Tensor:
         """(B, T − first, S) state f(h(t)) of the bins from `batch.first_scored` on.
 
         Args:
             batch: the chunks.
             weight: (B, E) what each event counts.
+            tokens: (B, E, D) to pool, by default `contextual`.
         """
-        x = self.contextual(batch)
+        x = self.contextual(batch) if tokens is None else tokens
         first = batch.first_scored
         level = self.events_per_bin[batch.session].clamp(min=0.1).rsqrt()[:, None, None]
         pre = self.bias.expand(x.shape[0], batch.n_bins - first, -1)

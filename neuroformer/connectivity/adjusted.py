@@ -1,0 +1,189 @@
+"""A coupling read-out that is unbiased by shrinkage, corrected for shared input, and tested.
+
+The coupling weights of a fitted model are good for prediction and biased as evidence of wiring, twice: they are shrunk
+towards zero, and they hold what the trunk has left of input that source and target share. Three steps mend that.
+
+1. **One-step estimate.** A Newton step from the fitted weights, without the prior, in each pair's H weights alone:
+
+       ŵ_ij = w_ij + I_ij⁻¹ U_ij
+
+   with U the slope and I the curvature of the log-likelihood (`moments.ScoreSums`). This is the debiased lasso with
+   the trunk and all other pairs as nuisance (van de Geer, Bühlmann, Ritov & Dezeure 2014, Ann. Stat. 42:1166); under
+   no influence √I ŵ is standard normal.
+
+2. **Negative controls.** A synapse acts later; input that two units share shows at lag 0 and at acausal lags as well.
+   The target's residual is correlated with the source's events of the same bin and of later ones, up to one coupling
+   window. What these predict of ŵ, by robust regression over all pairs (Tukey's bisquare), is taken away: a negative
+   control in the sense of Lipsitch, Tchetgen Tchetgen & Cohen 2010 (Epidemiology 21:383), which has the confounder in
+   common and cannot have the cause. As few pairs are connected, the fit over all pairs is that of the unconnected.
+
+3. **A null.** χ²_ij = ŵ_ijᵀ I_ij ŵ_ij has H degrees of freedom under no influence. Time-shifted surrogates of the
+   sources and genomic control (the median over all pairs: Devlin & Roeder 1999, Biometrics 55:997) tell by how much it
+   is inflated; it is divided by the larger of the two, and p-values stay above what the surrogates can support.
+
+What it cannot see: a hidden neuron that drives the source first and the target later looks like a synapse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from neuroformer.batch import Batch
+from neuroformer.connectivity.estimate import ConnectivityMap
+from neuroformer.connectivity.moments import LogLinearCoupling, ScoreSums, Window, pair_moments
+
+SURROGATES = 4  # each gives N² values of the null; their pool is what counts
+BISQUARE = 4.685  # Tukey's constant: 95 % efficiency for normal errors (Huber & Ronchetti 2009, section 4.8)
+RIDGE = 1e-6  # of a pair's mean curvature: a unit without events leaves its pairs at zero
+
+
+def adjusted_map(
+    fitted: LogLinearCoupling, batches: Sequence[Batch], *, name: str, surrogates: int = SURROGATES
+) -> ConnectivityMap:
+    """Read out a fitted coupling: one-step estimate, negative controls, and a null.
+
+    Args:
+        fitted: the model of one session.
+        batches: the part of the session that the model was trained on, in order, every bin scored once.
+        name: of the map.
+        surrogates: time-shifted surrogates of the sources.
+
+    Returns:
+        A map whose matrix is √χ² after all corrections, with the sign of the profile's sum; its lag profile is the
+        corrected log-gain of the target's intensity, by lag.
+    """
+    n_lags = fitted.kernels.shape[1]
+    moments = pair_moments(fitted, batches, windows=control_windows(n_lags), surrogates=surrogates)
+    heads, n = fitted.weights.shape[:2]
+    off = ~np.eye(n, dtype=bool)
+    information = _by_pair(moments.real.information, 2)[off]  # (P, H, H)
+    estimate = _by_pair(fitted.weights, 1)[off] + one_step(moments.real)[off]  # (P, H)
+    spread = np.sqrt(np.diagonal(_inverse(information), axis1=-2, axis2=-1))  # (P, H)
+    controls = standardized_controls(moments.controls, moments.real.expected)[:, off].T  # (P, C)
+    for h in range(heads):
+        seen = spread[:, h] > 0
+        z = estimate[seen, h] / spread[seen, h]
+        estimate[seen, h] -= spread[seen, h] * robust_prediction(controls[seen], z)
+    chi2 = np.einsum("pa,pab,pb->p", estimate, information, estimate)
+    null = [
+        np.einsum(
+            "pa,pab,pb->p",
+            step := one_step(sums)[off],
+            _by_pair(sums.information, 2)[off],
+            step,
+        )
+        for sums in moments.surrogates
+    ]
+    testable = spread.min(1) > 0
+    scale, p_values = calibrate(chi2, np.concatenate(null) if null else np.zeros(0), heads, testable)
+    profile = np.zeros((n, n, n_lags))
+    profile[off] = estimate @ fitted.kernels.double().numpy()
+    matrix, p_matrix = np.zeros((n, n)), np.full((n, n), np.nan)
+    matrix[off] = np.sign(profile[off].sum(-1)) * np.sqrt(chi2 / scale)
+    p_matrix[off] = p_values
+    return ConnectivityMap(
+        name=name,
+        matrix=matrix,
+        lag_profile=profile.astype(np.float32),
+        lags_s=fitted.bin_s * np.arange(1, n_lags + 1),
+        p_values=p_matrix,
+        description="evidence for a change of the target's log-intensity after an event of the source, unshrunk and "
+        "corrected by what the two share at lag 0 and at acausal lags, in standard errors",
+    )
+
+
+def control_windows(n_lags: int) -> tuple[Window, ...]:
+    """The same bin, then up to three windows of growing width over the acausal lags 1 … L.
+
+    >>> control_windows(20)
+    ((0, 0), (1, 4), (5, 10), (11, 20))
+    """
+    ends = sorted({max(1, round(n_lags * share)) for share in (0.2, 0.5, 1.0)})
+    return ((0, 0), *zip([1, *(end + 1 for end in ends[:-1])], ends, strict=True))
+
+
+def one_step(sums: ScoreSums) -> np.ndarray:
+    """(N, N, H) Newton step I⁻¹ U of every pair; 0 where there is no information."""
+    return np.einsum("stab,stb->sta", _inverse(_by_pair(sums.information, 2)), _by_pair(sums.score, 1))
+
+
+def standardized_controls(controls: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """(C, N, N) controls over √(expected events of source · of target), the scale on which z-scores share them."""
+    size = np.sqrt(np.outer(expected, expected))
+    return np.divide(controls, size, out=np.zeros_like(controls), where=size > 0)
+
+
+def robust_prediction(controls: np.ndarray, z: np.ndarray, *, rounds: int = 30) -> np.ndarray:
+    """What a linear function of the controls, and a constant, predicts of z-scores, whatever the few outliers are.
+
+    Args:
+        controls: (P, C).
+        z: (P,).
+        rounds: of iteratively reweighted least squares, with the spread from the median absolute deviation.
+
+    Returns:
+        (P,); zeros where there are too few pairs to fit.
+    """
+    design = np.column_stack([controls, np.ones(len(z))])
+    if len(z) < 5 * design.shape[1]:
+        return np.zeros(len(z))
+    root = np.ones(len(z))
+    for _ in range(rounds):
+        # Least squares by pseudo-inverse: controls that are alike or zero are no fault.
+        weight = np.linalg.lstsq(design * root[:, None], z * root, rcond=None)[0]
+        residual = z - design @ weight
+        spread = 1.4826 * np.median(np.abs(residual))
+        if spread == 0:
+            break
+        root = (1 - (residual / (BISQUARE * spread)) ** 2).clip(
+            min=0
+        )  # the square root of the bisquare weight
+    return design @ weight
+
+
+def calibrate(chi2: np.ndarray, null: np.ndarray, dof: int, testable: np.ndarray) -> tuple[float, np.ndarray]:
+    """Inflation of χ² values and p-values after dividing by it.
+
+    Args:
+        chi2: (P,) of the pairs.
+        null: (M,) of surrogates; may be empty.
+        dof: degrees of freedom.
+        testable: (P,) bool; pairs without information have p = 1 and count for nothing.
+
+    Returns:
+        The larger of both medians' inflation, at least 1, and (P,) p-values, each at least the share of surrogates
+        (scaled to the same inflation) that reach as far.
+    """
+    expected = stats.chi2.median(dof)
+    found = [
+        float(np.median(values)) / expected for values in (chi2[testable], null[null > 0]) if len(values)
+    ]
+    scale = max([1.0, *found])
+    p_values = stats.chi2.sf(chi2 / scale, dof)
+    if len(null):
+        # The surrogates are brought to the median of the pairs, so that only the form of their tail counts here.
+        ordered = np.sort(null * (scale / max(1.0, found[-1])))
+        reached = len(ordered) - np.searchsorted(ordered, chi2, side="left")
+        p_values = np.maximum(p_values, (1 + reached) / (1 + len(ordered)))
+    return scale, np.where(testable, p_values, 1.0)
+
+
+def _by_pair(values: np.ndarray, n_heads_axes: int) -> np.ndarray:
+    """Move the leading head axes behind the pair: (H, …, N, N) → (N, N, H, …)."""
+    return np.moveaxis(values, list(range(n_heads_axes)), [2 + k for k in range(n_heads_axes)])
+
+
+def _inverse(information: np.ndarray) -> np.ndarray:
+    """Inverse of (…, H, H) curvatures; zeros where a pair has no information."""
+    heads = information.shape[-1]
+    mean = np.trace(information, axis1=-2, axis2=-1) / heads
+    enough = mean > 1e-9
+    safe = np.where(enough, mean, 1.0)[..., None, None] * np.eye(heads)
+    inverse = np.linalg.inv(
+        np.where(enough[..., None, None], information, 0)
+        + np.where(enough[..., None, None], RIDGE * safe, safe)
+    )
+    return np.where(enough[..., None, None], inverse, 0.0)

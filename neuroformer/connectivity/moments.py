@@ -1,0 +1,151 @@
+"""What a fitted log-linear coupling leaves unexplained, pair by pair: the sums from which its readout is corrected.
+
+Notation: r_j(t) = y_j(t) − λ_j(t) is the residual of unit j, x_i^h(t) the events of unit i filtered by lag kernel h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuroformer.batch import Batch
+from neuroformer.model.traces import all_traces
+
+Window = tuple[int, int]
+"""First and last lag in bins, both included; (0, 0) is the same bin."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LogLinearCoupling:
+    """A fitted model of one session whose log-intensity has the term Σ_h Σ_i weights[h, i, j] · (kernels_h * s_i)(t).
+
+    Attributes:
+        log_intensity: gives (B, T − first, N) log expected events per bin for a batch of the session.
+        kernels: (H, L), entry l for a lag of l + 1 bins.
+        weights: (H, N, N) float64, [head, source, target].
+        rate: (N,) mean events per bin.
+        bin_s: width of a bin in seconds.
+        event_weight: gives (B, E), what each event counts as input, or None for 1 each.
+    """
+
+    log_intensity: Callable[[Batch], Tensor]
+    kernels: Tensor
+    weights: np.ndarray
+    rate: Tensor
+    bin_s: float
+    event_weight: Callable[[Batch], Tensor | None] = lambda batch: None
+
+
+class ScoreSums:
+    """Slope and curvature of the log-likelihood in every pair's weights, the target's constant profiled out.
+
+    With x̃ = x − Σ_t λ_j x / Σ_t λ_j, each target's own mean, for every pair (i, j) and heads h, g:
+
+        score[h, i, j] = Σ_t r_j x̃_i^h,        information[h, g, i, j] = Σ_t λ_j x̃_i^h x̃_i^g
+    """
+
+    def __init__(self, *, heads: int, n_units: int) -> None:
+        """See the class."""
+        self._slope, self._mass = np.zeros((2, heads, n_units, n_units))
+        self._square = np.zeros((heads, heads, n_units, n_units))
+        self.expected, self._residual = np.zeros((2, n_units))
+
+    def add(self, traces: Tensor, intensity: Tensor, residual: Tensor) -> None:
+        """Add M bins: traces (H, M, N), intensity and residual (M, N), both 0 where not scored."""
+        for h, trace in enumerate(traces):
+            self._slope[h] += _product(trace, residual)
+            self._mass[h] += _product(trace, intensity)
+            for g in range(h + 1):
+                self._square[h, g] += _product(trace * traces[g], intensity)
+        self.expected += intensity.sum(0, dtype=torch.float64).numpy()
+        self._residual += residual.sum(0, dtype=torch.float64).numpy()
+
+    @property
+    def score(self) -> np.ndarray:
+        """(H, N, N)."""
+        return self._slope - self._mass * (self._residual / self.expected)
+
+    @property
+    def information(self) -> np.ndarray:
+        """(H, H, N, N)."""
+        lower = self._square - self._mass[:, None] * self._mass / self.expected
+        heads = range(len(lower))
+        return np.stack([np.stack([lower[max(h, g), min(h, g)] for g in heads]) for h in heads])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairMoments:
+    """Sums over the bins of a recording. N = units, H = heads, C = control windows.
+
+    Attributes:
+        real: scores and information of the recording.
+        surrogates: the same with the sources' events from other times.
+        controls: (C, N, N) Σ_t r_j(t) Σ_{l in window} (s_i(t + l) − rate_i): what the residual of the target shares with
+            the source's events of the same bin or later, which no influence of source on target explains.
+    """
+
+    real: ScoreSums
+    surrogates: list[ScoreSums]
+    controls: np.ndarray
+
+
+@torch.no_grad()
+def pair_moments(
+    fitted: LogLinearCoupling, batches: Sequence[Batch], *, windows: Sequence[Window], surrogates: int = 0
+) -> PairMoments:
+    """Sum up one session.
+
+    Surrogate k takes the sources' events from k + 1 batches later, around the end: rates and bursts stay, everything
+    that two units share is broken.
+
+    Args:
+        fitted: the model.
+        batches: all of one session and all their bins scored once, every row with the context before its scored bins.
+        windows: of the controls.
+        surrogates: how many time-shifted surrogates; there are fewer where there are fewer batches.
+    """
+    heads, n_units = fitted.weights.shape[:2]
+    real = ScoreSums(heads=heads, n_units=n_units)
+    others = [ScoreSums(heads=heads, n_units=n_units) for _ in range(min(surrogates, len(batches) - 1))]
+    controls = np.zeros((len(windows), n_units, n_units))
+    for number, batch in enumerate(batches):
+        counts = batch.counts(scored_only=True)  # (B, T, N)
+        scored = batch.scored[:, batch.first_scored :, None]
+        intensity = fitted.log_intensity(batch).exp() * scored
+        residual = (counts - intensity) * scored
+        excess = (counts - fitted.rate) * scored
+        real.add(_traces(batch, fitted).flatten(1, 2), intensity.flatten(0, 1), residual.flatten(0, 1))
+        for c, window in enumerate(windows):
+            controls[c] += _product(_future(excess, window).flatten(0, 1), residual.flatten(0, 1))
+        for shift, sums in enumerate(others, start=1):
+            traces = _traces(batches[(number + shift) % len(batches)], fitted)  # (H, B', T', N)
+            b, t = min(len(scored), traces.shape[1]), min(scored.shape[1], traces.shape[2])
+            sums.add(
+                traces[:, :b, :t].flatten(1, 2),
+                intensity[:b, :t].flatten(0, 1),
+                residual[:b, :t].flatten(0, 1),
+            )
+    return PairMoments(real=real, surrogates=others, controls=controls)
+
+
+def _traces(batch: Batch, fitted: LogLinearCoupling) -> Tensor:
+    """(H, B, T − first, N)."""
+    return all_traces(batch, fitted.kernels, fitted.event_weight(batch)).permute(2, 0, 3, 1)
+
+
+def _future(values: Tensor, window: Window) -> Tensor:
+    """Sum over the lags l of a window of the values at t + l; nothing beyond the end of a row: (B, T, N)."""
+    first, last = window
+    n_bins = values.shape[1]
+    total = torch.cat([values.new_zeros(len(values), 1, values.shape[2]), values.cumsum(1)], dim=1)
+    start = torch.arange(n_bins) + first
+    return total[:, (start + last - first + 1).clamp(max=n_bins)] - total[:, start.clamp(max=n_bins)]
+
+
+def _product(source: Tensor, target: Tensor) -> np.ndarray:
+    """Σ over bins of source (M, S) × target (M, T): (S, T) float64."""
+    return (source.mT @ target).double().numpy()
