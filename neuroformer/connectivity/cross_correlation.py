@@ -14,18 +14,15 @@ value keeps the trough of an inhibitory pair. A sum over lags does worse whereve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from scipy import sparse
 
+from neuroformer.connectivity.counts import binned_blocks
 from neuroformer.connectivity.estimate import ConnectivityMap
 from neuroformer.errors import UserError
 from neuroformer.session import Session
 
 DENSE_ABOVE = 0.1  # share of non-zero counts above which dense products are faster than sparse ones
-BLOCK_ENTRIES = 2**24  # bins × units held at once: 128 MB where counts are dense
-EDGE_TOLERANCE = 1e-6  # bins; an event on an edge belongs to the later bin, however its time was rounded
 
 
 def cross_correlation(session: Session, *, bin_s: float, n_lags: int) -> ConnectivityMap:
@@ -62,26 +59,6 @@ def cross_correlation(session: Session, *, bin_s: float, n_lags: int) -> Connect
         lags_s=np.arange(1, n_lags + 1) * bin_s,
         description="peak of the lagged correlation of counts, less its mean over lags of both signs",
     )
-
-
-def binned_blocks(session: Session, *, bin_s: float) -> Iterator[tuple[sparse.csr_array, bool]]:
-    """Yield (counts (bins, units), whether the block continues the one before it), in order of time.
-
-    Each valid interval has its own grid of whole bins from its start; a last part of a bin is left out.
-    """
-    block_bins = max(BLOCK_ENTRIES // session.n_units, 1)
-    for start, stop in session.intervals:
-        n_bins = int((stop - start) / bin_s + EDGE_TOLERANCE)
-        for first in range(0, n_bins, block_bins):
-            last = min(first + block_bins, n_bins)
-            edges = start + (np.array([first, last]) - EDGE_TOLERANCE) * bin_s
-            events = session.events(max(edges[0], start), edges[1])
-            bins = ((events.times - start) / bin_s + EDGE_TOLERANCE).astype(np.int64) - first
-            bins = bins.clip(0, last - first - 1)
-            counts = sparse.coo_array(
-                (np.ones(len(bins)), (bins, events.units)), shape=(last - first, session.n_units)
-            )
-            yield counts.tocsr(), first > 0
 
 
 class LaggedMoments:
