@@ -14,30 +14,42 @@ value keeps the trough of an inhibitory pair. A sum over lags does worse whereve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from scipy import sparse
 
+from neuroformer.connectivity.counts import BinnedCounts, bin_events, binned_blocks
 from neuroformer.connectivity.estimate import ConnectivityMap
-from neuroformer.errors import UserError
+from neuroformer.connectivity.nulls import count_p_values, peak_p_values
+from neuroformer.errors import UsageError, UserError
 from neuroformer.session import Session
 
 DENSE_ABOVE = 0.1  # share of non-zero counts above which dense products are faster than sparse ones
-BLOCK_ENTRIES = 2**24  # bins × units held at once: 128 MB where counts are dense
-EDGE_TOLERANCE = 1e-6  # bins; an event on an edge belongs to the later bin, however its time was rounded
 
 
-def cross_correlation(session: Session, *, bin_s: float, n_lags: int) -> ConnectivityMap:
+def cross_correlation(
+    session: Session,
+    *,
+    bin_s: float,
+    n_lags: int,
+    rng: np.random.Generator | None = None,
+    surrogates: int = 20,
+) -> ConnectivityMap:
     """Estimate who drives whom in one session by filtered lagged cross-correlation.
 
-    Reads the recording in blocks, so memory depends on units² × lags and not on its length. Pairs of bins
-    never straddle the edge of a valid interval. A unit whose count never changes has correlation 0 with all.
+    Reads the recording in blocks, so memory depends on units² × lags and not on its length; with p-values it
+    also holds the events. Pairs of bins never straddle the edge of a valid interval. A unit whose count never
+    changes has correlation 0 with all.
+
+    p-values: F times the number of bins and both standard deviations is a number of coincidences above what
+    rates foretell. It is compared with a Poisson count scaled to its variance over surrogates whose trains are
+    shifted in time, all lags together; the surrogates' own peaks tell how much was gained by choosing the lag.
 
     Args:
         session: The recording.
         bin_s: Width of a bin in seconds.
         n_lags: Largest lag L in bins; an influence later than ``n_lags * bin_s`` seconds is not seen.
+        rng: Source of the shifts; without one there are no p-values.
+        surrogates: Number of shifted recordings.
 
     Raises:
         UserError: No valid interval is longer than ``n_lags`` bins.
@@ -50,38 +62,61 @@ def cross_correlation(session: Session, *, bin_s: float, n_lags: int) -> Connect
             f"{session.path}: no valid interval is longer than {n_lags} lags of {bin_s:g} s; "
             "expected at least one, take fewer lags or narrower bins"
         )
-    coefficients = moments.coefficients()  # (L + 1, S, T)
-    both_signs = coefficients.sum(axis=0) + coefficients[1:].sum(axis=0).T  # C(−l) is C(l) transposed
-    window_mean = both_signs / (2 * n_lags + 1)
-    profile = np.moveaxis(coefficients[1:] - window_mean, 0, -1)  # (S, T, L)
-    peak = np.abs(profile).argmax(axis=-1, keepdims=True)
+    profile = filtered_correlation(moments)  # (L, S, T)
+    p_values = None
+    if rng is not None:
+        recording = bin_events(session, bin_s=bin_s)
+        p_values = _p_values(recording, profile, rng=rng, surrogates=surrogates)
     return ConnectivityMap(
         name="cross_correlation",
-        matrix=np.take_along_axis(profile, peak, axis=-1)[..., 0],
-        lag_profile=profile.astype(np.float32),
+        matrix=_peak(profile),
+        lag_profile=np.moveaxis(profile, 0, -1).astype(np.float32),
         lags_s=np.arange(1, n_lags + 1) * bin_s,
+        p_values=p_values,
         description="peak of the lagged correlation of counts, less its mean over lags of both signs",
     )
 
 
-def binned_blocks(session: Session, *, bin_s: float) -> Iterator[tuple[sparse.csr_array, bool]]:
-    """Yield (counts (bins, units), whether the block continues the one before it), in order of time.
+def filtered_correlation(moments: LaggedMoments) -> np.ndarray:
+    """(L, S, T) correlation at lags 1 … L less its mean over lags −L … L."""
+    coefficients = moments.coefficients()  # (L + 1, S, T)
+    both_signs = coefficients.sum(axis=0) + coefficients[1:].sum(axis=0).T  # C(−l) is C(l) transposed
+    return coefficients[1:] - both_signs / (2 * moments.n_lags + 1)
 
-    Each valid interval has its own grid of whole bins from its start; a last part of a bin is left out.
-    """
-    block_bins = max(BLOCK_ENTRIES // session.n_units, 1)
-    for start, stop in session.intervals:
-        n_bins = int((stop - start) / bin_s + EDGE_TOLERANCE)
-        for first in range(0, n_bins, block_bins):
-            last = min(first + block_bins, n_bins)
-            edges = start + (np.array([first, last]) - EDGE_TOLERANCE) * bin_s
-            events = session.events(max(edges[0], start), edges[1])
-            bins = ((events.times - start) / bin_s + EDGE_TOLERANCE).astype(np.int64) - first
-            bins = bins.clip(0, last - first - 1)
-            counts = sparse.coo_array(
-                (np.ones(len(bins)), (bins, events.units)), shape=(last - first, session.n_units)
-            )
-            yield counts.tocsr(), first > 0
+
+def _peak(profile: np.ndarray) -> np.ndarray:
+    """(S, T): the value that is largest in size over lags."""
+    return np.take_along_axis(profile, np.abs(profile).argmax(axis=0)[None], axis=0)[0]
+
+
+def _p_values(
+    recording: BinnedCounts, profile: np.ndarray, *, rng: np.random.Generator, surrogates: int
+) -> np.ndarray:
+    if surrogates < 1:
+        raise UsageError(
+            f"surrogates={surrogates}: expected 1 or more, the spread of the null comes from them"
+        )
+    n_lags, n_units, _ = profile.shape
+    n = recording.n_bins
+    mean = recording.totals / n
+    squares = sum((interval**2).sum(axis=0) for interval in recording.intervals)
+    spread = np.sqrt(np.maximum(squares / n - mean**2, 0))
+    coincidences = n * spread[:, None] * spread  # (S, T) in a correlation of 1
+    variance, peaks = np.zeros((n_units, n_units)), []
+    for _ in range(surrogates):
+        moments = LaggedMoments(n_units=n_units, n_lags=n_lags)
+        for interval in recording.shifted(rng, least_bins=2 * n_lags + 1).intervals:
+            moments.add(interval, continues=False)
+        null = filtered_correlation(moments)
+        variance += (null**2).mean(axis=0) / surrogates
+        peaks.append(_peak(null))
+    expected = n * mean[:, None] * mean
+    variance *= coincidences**2
+    return peak_p_values(
+        count_p_values(_peak(profile) * coincidences, expected, variance),
+        np.stack([count_p_values(peak * coincidences, expected, variance) for peak in peaks]),
+        n_lags=n_lags,
+    )
 
 
 class LaggedMoments:

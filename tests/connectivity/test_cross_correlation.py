@@ -96,7 +96,7 @@ def test_reading_in_small_blocks_changes_nothing(tmp_path, monkeypatch):
     counts = np.random.default_rng(1).poisson(0.2, size=(3_000, 4))
     with Session(write_counts(tmp_path / "circuit.h5", counts)) as session:
         whole = cross_correlation(session, bin_s=BIN_S, n_lags=6)
-        monkeypatch.setattr("neuroformer.connectivity.cross_correlation.BLOCK_ENTRIES", 4 * 70)
+        monkeypatch.setattr("neuroformer.connectivity.counts.BLOCK_ENTRIES", 4 * 70)
         pieces = cross_correlation(session, bin_s=BIN_S, n_lags=6)
     np.testing.assert_allclose(pieces.matrix, whole.matrix, atol=1e-12)
     expected = pearson_by_lag([counts], 6)
