@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from neuroformer.connectivity.scores import average_precision, off_diagonal, precision_recall_curve
+from neuroformer.connectivity.ranking import average_precision, off_diagonal, precision_recall_curve
 from neuroformer.connectivity.store import SessionConnectivity
 from neuroformer.plotting import (
     MUTED,
