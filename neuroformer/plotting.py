@@ -75,7 +75,9 @@ _SPARE = ("#5F7F3C", "#3B3BFF", "#B15928", "#FF5C5C", "#B8A1D9", "#00695C")
 # More hues than eyes keep apart: what a method reads tells it from its like as well. All others are solid.
 _DASHES: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("poisson_glm", "group_lasso_glm", "ridge_glm"), (5, 2)),
-    **dict.fromkeys(("cross_correlation", "jittered_ccg", "directed_sttc", "partial_correlation"), (1.5, 1.2)),
+    **dict.fromkeys(
+        ("cross_correlation", "jittered_ccg", "directed_sttc", "partial_correlation"), (1.5, 1.2)
+    ),
     **dict.fromkeys(("transfer_entropy", "granger"), (4, 1.2, 1, 1.2)),
 }
 

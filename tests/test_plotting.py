@@ -81,7 +81,10 @@ def test_known_methods_have_colours_of_their_own_and_no_spare_one() -> None:
     spare = {plotting.method_color(f"method {i}") for i in range(99)}
     assert spare.isdisjoint({plotting.method_color(name) for name in names})
     assert len({plotting.method_label(name) for name in names}) == len(names)
-    assert plotting.method_line("coupling") == {"color": plotting.method_color("coupling"), "linestyle": "solid"}
+    assert plotting.method_line("coupling") == {
+        "color": plotting.method_color("coupling"),
+        "linestyle": "solid",
+    }
     assert plotting.method_line("ridge_glm")["linestyle"] != "solid"
 
 

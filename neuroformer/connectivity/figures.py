@@ -92,7 +92,9 @@ def draw_precision_recall(session: SessionConnectivity, *, q: float = 0.05) -> F
         axes.grid(True)
         if any(estimate.p_values is not None for estimate in session.maps):
             figure.supxlabel(
-                f"dots: each method's own graph, at a false-discovery rate of {q:g}", fontsize=7.5, color=MUTED
+                f"dots: each method's own graph, at a false-discovery rate of {q:g}",
+                fontsize=7.5,
+                color=MUTED,
             )
     return figure
 

@@ -19,7 +19,7 @@ from neuroformer.plotting import EXCITATORY, INHIBITORY, INK, MUTED, method_labe
 
 MOST_NAMED = 40  # units whose names are written
 PER_UNIT = 2  # pairs shown of a method without a null, and without a truth to say how many there are
-MISSED = "#9aa5ad"
+MISSED = "#7d8a93"
 DASHED = (0, (3, 2))
 DOTTED = (0, (1, 2))
 
@@ -34,6 +34,8 @@ class Edges:
     """True edges outside the graph, heaviest first; empty without truth."""
     n_found: int
     """Pairs in the graph, drawn or not."""
+    n_true: int
+    """How many of them are true edges; 0 without truth."""
     n_missed: int
     meaning: str
     """Which pairs these are."""
@@ -69,30 +71,35 @@ def draw_graph(
         places = _circle(unit_order(estimate.matrix if session.weights is None else session.weights))
     else:
         places = _unit_square(positions[:, :2])
-    figure = new_figure(width=7.6, height=6.2)
+    figure = new_figure(width=7.4, height=5.6)
     with style():
         axes = figure.subplots()
-        axes.set(aspect="equal", xlim=(-1.25, 1.25), ylim=(-1.2, 1.2))
+        axes.set(aspect="equal", xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
         axes.axis("off")
         largest = max((abs(estimate.matrix[i, j]) for i, j in edges.drawn), default=1.0)
-        bend = 0.15 if positions is None else 0.08
         for i, j in edges.missed:
-            _arrow(axes, places[i], places[j], color=MISSED, linestyle=DOTTED, width=0.9, bend=bend, alpha=0.8)
+            _arrow(axes, places[i], places[j], color=MISSED, linestyle=DOTTED, width=1.1, alpha=0.8)
         for i, j in edges.drawn[::-1]:  # the strongest on top
             false = session.weights is not None and not session.weights[i, j]
             color = EXCITATORY if estimate.matrix[i, j] > 0 else INHIBITORY
             width = 0.5 + 1.7 * abs(estimate.matrix[i, j]) / largest
             _arrow(
                 axes, places[i], places[j], color=color, linestyle=DASHED if false else "solid", width=width,
-                bend=bend, alpha=0.75,
+                alpha=0.75,
             )  # fmt: skip
         _draw_units(axes, places, session.unit_ids, circle=positions is None)
         axes.set_title(f"{session.session_id}: {method_label(estimate.name)}, {edges.meaning}", fontsize=10)
         axes.legend(
             handles=_legend(session, edges), loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4
         )
-        where = "units on a circle: net exciters first, strongest output first, counter-clockwise from the right"
+        where = (
+            "units on a circle: net exciters first, strongest output first, counter-clockwise from the right"
+        )
         note = where if positions is None else "units at their recorded positions"
+        drawn, missed = len(edges.drawn), len(edges.missed)
+        if drawn < edges.n_found or missed < edges.n_missed:
+            note += f"\ndrawn: the {drawn} strongest of {edges.n_found} pairs"
+            note += f", the {missed} heaviest of {edges.n_missed} missed edges" if missed else ""
         figure.supxlabel(note, fontsize=7.5, color=MUTED)
     return figure
 
@@ -124,6 +131,7 @@ def edges_of(session: SessionConnectivity, estimate: ConnectivityMap, *, q: floa
         drawn=graph[: most - min(len(missed), room)],
         missed=missed[:room],
         n_found=len(graph),
+        n_true=0 if edge is None else int(edge[graph[:, 0], graph[:, 1]].sum()),
         n_missed=len(missed),
         meaning=meaning,
     )
@@ -144,16 +152,17 @@ def _unit_square(positions: np.ndarray) -> np.ndarray:
 
 
 def _arrow(
-    axes: Axes, start: np.ndarray, stop: np.ndarray, *, color: str, linestyle: object, width: float, bend: float,
-    alpha: float,
+    axes: Axes, start: np.ndarray, stop: np.ndarray, *, color: str, linestyle: object, width: float, alpha: float
 ) -> None:  # fmt: skip
-    axes.add_patch(
-        FancyArrowPatch(
-            tuple(start), tuple(stop), connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>",
-            mutation_scale=5 + 2.5 * width, linewidth=width, linestyle=linestyle, color=color, alpha=alpha,
-            shrinkA=4, shrinkB=5, capstyle="butt",
-        )  # fmt: skip
-    )
+    # Bent towards the middle, so that arrows stay inside the circle; i → j and j → i unlike, to be seen apart.
+    towards = 1.0 if start[0] * stop[1] - start[1] * stop[0] < 0 else -1.0
+    bend = towards * (0.1 if tuple(start) < tuple(stop) else 0.22)
+    arrow = FancyArrowPatch(
+        tuple(start), tuple(stop), connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>",
+        mutation_scale=5 + 2.5 * width, linewidth=width, linestyle=linestyle, color=color, alpha=alpha,
+        shrinkA=4, shrinkB=5, capstyle="butt",
+    )  # fmt: skip
+    axes.add_patch(arrow)
 
 
 def _draw_units(axes: Axes, places: np.ndarray, unit_ids: np.ndarray, *, circle: bool) -> None:
@@ -161,36 +170,32 @@ def _draw_units(axes: Axes, places: np.ndarray, unit_ids: np.ndarray, *, circle:
     axes.scatter(*places.T, s=40 if len(unit_ids) <= MOST_NAMED else 14, color=INK, zorder=3)
     if not named:
         return
+    size = 6.5 if len(unit_ids) > 20 else 8
     for unit_id, (x, y) in zip(unit_ids, places, strict=True):
         text = str(unit_id)
         text = text if len(text) <= 10 else text[:9] + "…"
         if not circle:
-            axes.annotate(text, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=6.5, color=MUTED)
+            axes.annotate(text, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=size, color=MUTED)
             continue
-        angle = np.degrees(np.arctan2(y, x))
-        on_left = abs(angle) > 90
+        # Along the radius where they would overlap otherwise.
+        turn = np.degrees(np.arctan2(y, x)) if len(unit_ids) > 20 else 0.0
+        on_left = x < -1e-9
         axes.text(
-            1.05 * x, 1.05 * y, text, fontsize=6.5, color=MUTED, rotation=angle + 180 * on_left,
+            1.06 * x, 1.06 * y, text, fontsize=size, color=MUTED, rotation=turn + 180 * (abs(turn) > 90),
             rotation_mode="anchor", ha="right" if on_left else "left", va="center",
         )  # fmt: skip
 
 
 def _legend(session: SessionConnectivity, edges: Edges) -> list[Line2D]:
-    def count(shown: int, of: int) -> str:
-        return f"{of}" if shown == of else f"{of}, {shown} drawn"
-
     handles = [
         Line2D([], [], color=EXCITATORY, label="excites"),
         Line2D([], [], color=INHIBITORY, label="inhibits"),
     ]
     if session.weights is None:
-        pairs = Line2D([], [], linestyle="none", label=f"pairs: {count(len(edges.drawn), edges.n_found)}")
-        return [*handles, pairs]
-    true = int((session.weights[edges.drawn[:, 0], edges.drawn[:, 1]] != 0).sum())
-    some = "" if len(edges.drawn) == edges.n_found else f" (of the {len(edges.drawn)} strongest)"
+        return [*handles, Line2D([], [], linestyle="none", label=f"{edges.n_found} pairs")]
     return [
         *handles,
-        Line2D([], [], color=INK, label=f"true: {true}{some}"),
-        Line2D([], [], color=INK, linestyle=DASHED, label=f"false: {len(edges.drawn) - true}{some}"),
-        Line2D([], [], color=MISSED, linestyle=DOTTED, label=f"missed: {count(len(edges.missed), edges.n_missed)}"),
+        Line2D([], [], color=INK, label=f"true: {edges.n_true}"),
+        Line2D([], [], color=INK, linestyle=DASHED, label=f"false: {edges.n_found - edges.n_true}"),
+        Line2D([], [], color=MISSED, linestyle=DOTTED, label=f"missed: {edges.n_missed}"),
     ]

@@ -19,12 +19,13 @@ def draw_lag_profiles(
 ) -> Figure | None:
     """Draw the lag profiles of the strongest pairs of one method; None where no estimate has lags.
 
-    Each panel is a pair, source → target, called ones first; the black mark is the true delay, where there is one. Panels
-    share the lag axis and not the height.
+    Each panel is a pair, source → target, called ones first; the dashed line is the true delay, where there is one.
+    Panels share the lag axis and not the height.
 
     Args:
         session: Its estimates.
-        name: The method; by default that of highest average precision among those with lags, without truth the coupling.
+        name: The method; by default, of those with lags, the one of highest average precision, without truth the
+            coupling.
         q: False-discovery rate at which pairs are called.
         pairs: Most panels.
     """
@@ -55,8 +56,7 @@ def draw_lag_profiles(
             axes.margins(y=0.15)
             axes.locator_params(axis="y", nbins=3)
             axes.locator_params(axis="x", nbins=5)
-            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useOffset=False)
-            axes.yaxis.get_offset_text().set_size(7)
+            axes.yaxis.set_major_formatter("{x:.3g}")  # no power of ten above the axis, where the title is
             _title(axes, session, int(i), int(j), called=None if called is None else bool(called[i, j]))
             if number + n_columns >= len(chosen):
                 axes.set_xlabel("lag (ms)")
@@ -86,7 +86,9 @@ def _title(axes: Axes, session: SessionConnectivity, i: int, j: int, *, called: 
     axes.set_title(pair, fontsize=8.5, pad=3)
     if said:
         false = session.weights is not None and not session.weights[i, j]
+        low, high = axes.get_ylim()
+        y, va = (0.96, "top") if high >= -low else (0.04, "bottom")  # where the bars are not
         axes.text(
-            0.98, 0.96, "\n".join(said), transform=axes.transAxes, ha="right", va="top",
+            0.98, y, "\n".join(said), transform=axes.transAxes, ha="right", va=va,
             fontsize=7.5, color="#a03000" if false else MUTED, fontweight="bold" if false else "normal",
         )  # fmt: skip
