@@ -52,14 +52,34 @@ _METHODS = {
     "truth": ("Truth", INK),
     "model": ("Neuroformer", "#009E73"),
     "coupling": ("Coupling attention", "#009E73"),
+    "stimulation": ("In-silico stimulation", "#44206B"),
+    "silencing": ("In-silico silencing", "#00C4D6"),
+    "attention_gradient": ("Attention × gradient", "#8C6BE8"),
+    "attention_rollout": ("Attention rollout", "#56B4E9"),
     "self_attention": ("Self-attention", "#0072B2"),
     "poisson_glm": ("Poisson GLM", "#E69F00"),
+    "group_lasso_glm": ("Group-lasso GLM", "#D55E00"),
+    "ridge_glm": ("Ridge GLM", "#7F4F24"),
     "cross_correlation": ("Lagged cross-correlation", "#CC79A7"),
+    "jittered_ccg": ("Jittered cross-correlogram", "#E6007E"),
+    "directed_sttc": ("Directed STTC", "#B3A400"),
+    "partial_correlation": ("Partial correlation", "#7CB518"),
+    "transfer_entropy": ("Transfer entropy", "#8B1E5B"),
+    "granger": ("Granger causality", "#F4978E"),
     "homogeneous_poisson": ("Homogeneous Poisson", "#8A949E"),
 }
 
 # Colours of methods without one of their own; none of those above.
-_SPARE = ("#56B4E9", "#D55E00", "#B3A400", "#332288", "#882255", "#7F4F24")
+_SPARE = ("#5F7F3C", "#3B3BFF", "#B15928", "#FF5C5C", "#B8A1D9", "#00695C")
+
+# More hues than eyes keep apart: what a method reads tells it from its like as well. All others are solid.
+_DASHES: dict[str, tuple[float, ...]] = {
+    **dict.fromkeys(("poisson_glm", "group_lasso_glm", "ridge_glm"), (5, 2)),
+    **dict.fromkeys(
+        ("cross_correlation", "jittered_ccg", "directed_sttc", "partial_correlation"), (1.5, 1.2)
+    ),
+    **dict.fromkeys(("transfer_entropy", "granger"), (4, 1.2, 1, 1.2)),
+}
 
 _SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -170,6 +190,11 @@ def method_color(name: str) -> str:
     if name in _METHODS:
         return _METHODS[name][1]
     return _SPARE[zlib.crc32(name.encode()) % len(_SPARE)]
+
+
+def method_line(name: str) -> dict[str, Any]:
+    """How a method's curve is drawn: its colour, and dashes for GLMs, pairwise statistics and predictive measures."""
+    return {"color": method_color(name), "linestyle": (0, _DASHES[name]) if name in _DASHES else "solid"}
 
 
 def off_diagonal_limit(matrix: np.ndarray, *, quantile: float = 0.995) -> float:

@@ -73,6 +73,21 @@ def test_colour_limit_of_a_very_sparse_matrix_is_not_zero() -> None:
     assert plotting.off_diagonal_limit(matrix) == pytest.approx(0.7)
 
 
+def test_known_methods_have_colours_of_their_own_and_no_spare_one() -> None:
+    names = ("coupling", "stimulation", "silencing", "attention_gradient", "attention_rollout", "self_attention",
+             "poisson_glm", "group_lasso_glm", "ridge_glm", "cross_correlation", "jittered_ccg", "directed_sttc",
+             "partial_correlation", "transfer_entropy", "granger")  # fmt: skip
+    assert len({plotting.method_color(name) for name in names}) == len(names)
+    spare = {plotting.method_color(f"method {i}") for i in range(99)}
+    assert spare.isdisjoint({plotting.method_color(name) for name in names})
+    assert len({plotting.method_label(name) for name in names}) == len(names)
+    assert plotting.method_line("coupling") == {
+        "color": plotting.method_color("coupling"),
+        "linestyle": "solid",
+    }
+    assert plotting.method_line("ridge_glm")["linestyle"] != "solid"
+
+
 def test_unknown_methods_keep_their_colour() -> None:
     assert plotting.method_color("granger") == plotting.method_color("granger")
     assert plotting.method_label("dSTTC") == "dSTTC"

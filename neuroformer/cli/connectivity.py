@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from neuroformer.connectivity import (
 )
 from neuroformer.connectivity.cross_correlation import cross_correlation
 from neuroformer.connectivity.figures import draw_matrices, draw_precision_recall
+from neuroformer.connectivity.table import calls, render_calls, render_summary
 from neuroformer.errors import UsageError, UserError
 from neuroformer.files import RunFolder
 from neuroformer.plotting import save_figure
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MODEL_ESTIMATORS = ("coupling", "self_attention", "poisson_glm")
 CLASSICAL_ESTIMATORS = ("cross_correlation",)
+Q = 0.05  # false-discovery rate at which pairs are called
+SEED = 0  # of the bootstrap; the same for every estimator, so that their draws are paired
 
 
 @dataclass(kw_only=True)
@@ -112,19 +115,27 @@ def run(config: ConnectivityConfig) -> None:
         if session.scorable:
             save_figure(draw_precision_recall(session), folder.figures / f"precision_recall_{session_id}.png")
 
-    pooled = {name: mean_scores([by_name[name] for by_name in scores.values()]) for name in names if scores}
+    pooled = {
+        name: mean_scores([by_name[name] for by_name in scores.values()], rng=np.random.default_rng(SEED))
+        for name in names
+        if scores
+    }
+    unscored = [session for session in sessions if not session.scorable]
     print(render_summary(pooled, n_scored=len(scores), n_sessions=len(sessions)))
+    if unscored:
+        print(render_calls(unscored, q=Q))
     print(f"matrices and figures: {folder.path}")
     folder.finish(
         {
             "connectivity": _as_dicts(pooled),
             "sessions": {session_id: _as_dicts(by_name) for session_id, by_name in scores.items()},
+            "calls": calls(sessions, q=Q),
         }
     )
 
 
 def _as_dicts(scores: Mapping[str, ConnectivityScores]) -> dict[str, dict[str, float]]:
-    return {name: asdict(score) for name, score in scores.items()}
+    return {name: score.as_dict() for name, score in scores.items()}
 
 
 def estimate_session(
@@ -189,7 +200,9 @@ def score_session(session: SessionConnectivity) -> dict[str, ConnectivityScores]
     scores = {}
     for estimate in session.maps:
         try:
-            scores[estimate.name] = score_connectivity(estimate.matrix, session.weights)
+            scores[estimate.name] = score_connectivity(
+                estimate, session.weights, session.delays, rng=np.random.default_rng(SEED)
+            )
         except UserError as error:
             raise UserError(f"{session.session_id}, {estimate.name}: {error}") from error
     return scores
@@ -207,35 +220,6 @@ def check_unique(files: Sequence[Path]) -> None:
                 "expected each session once, drop one of the files"
             )
         seen[session_id] = file
-
-
-def render_summary(means: Mapping[str, ConnectivityScores], *, n_scored: int, n_sessions: int) -> str:
-    """Lay out the scores as a table with a line per estimator, best average precision first."""
-    if not means:
-        return "no session has known wiring with edges in it: estimates are written, nothing is scored"
-    first = next(iter(means.values()))
-    header = ["estimator", "AP", "AUROC", "AP exc", "AP inh", "direction", "sign"]
-    rows = [
-        [name, score.average_precision, score.auroc, score.average_precision_excitatory,
-         score.average_precision_inhibitory, score.direction_accuracy, score.sign_accuracy]
-        for name, score in sorted(means.items(), key=lambda item: -item[1].average_precision)
-    ]  # fmt: skip
-    rows.append(["chance", first.chance, 0.5, first.chance_excitatory, first.chance_inhibitory, 0.5, 0.5])
-    return f"{n_scored} of {n_sessions} sessions with known wiring\n" + align_table(header, rows)
-
-
-def align_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Align names to the left and numbers, with three decimals, to the right."""
-    cells = [list(header), *([str(name), *(f"{value:.3f}" for value in values)] for name, *values in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
 COMMAND = Command(

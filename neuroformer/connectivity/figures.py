@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from neuroformer.connectivity.scores import average_precision, off_diagonal, precision_recall_curve
+from neuroformer.connectivity.ranking import average_precision, off_diagonal, precision_recall_curve
 from neuroformer.connectivity.store import SessionConnectivity
 from neuroformer.plotting import (
     MUTED,
     draw_couplings,
     method_color,
     method_label,
+    method_line,
     new_figure,
     off_diagonal_limit,
     style,
@@ -49,29 +50,52 @@ def draw_matrices(session: SessionConnectivity) -> Figure:
     return figure
 
 
-def draw_precision_recall(session: SessionConnectivity) -> Figure:
-    """Draw precision against recall of the known edges for every estimate, and the chance level."""
+def draw_precision_recall(session: SessionConnectivity, *, q: float = 0.05) -> Figure:
+    """Draw precision against recall of the known edges for every estimate, and the chance level.
+
+    A dot is the method's own graph, called at false-discovery rate `q`: it lies off the curve where p-values rank pairs
+    otherwise than the estimate's size does.
+    """
     assert session.weights is not None, (
         f"{session.session_id}: no known wiring to draw precision and recall against"
     )
     edge = off_diagonal(session.weights) != 0
-    figure = new_figure(width=6.4, height=3.6)
+    scores = {e.name: np.abs(off_diagonal(e.matrix)) for e in session.maps}
+    precisions = {name: average_precision(score, edge) for name, score in scores.items()}
+    figure = new_figure(width=7.2, height=max(3.6, 1.4 + 0.2 * len(session.maps)))
     with style():
         axes = figure.subplots()
-        for estimate in session.maps:
-            score = np.abs(off_diagonal(estimate.matrix))
-            precision, recall = precision_recall_curve(score, edge)
-            label = f"{method_label(estimate.name)} ({average_precision(score, edge):.3f})"
-            axes.step(recall, precision, where="pre", color=method_color(estimate.name), label=label)
+        for estimate in sorted(session.maps, key=lambda e: -precisions[e.name]):
+            precision, recall = precision_recall_curve(scores[estimate.name], edge)
+            label = f"{method_label(estimate.name)} ({precisions[estimate.name]:.3f})"
+            # From recall 0 on, so that a curve of a single point is seen as well.
+            axes.step(
+                np.append(0, recall), np.append(precision[:1], precision), where="pre", linewidth=1.6,
+                label=label, **method_line(estimate.name),
+            )  # fmt: skip
+            called = None if estimate.p_values is None else off_diagonal(estimate.called(q))
+            if called is not None and called.any():
+                axes.plot(
+                    called[edge].mean(), edge[called].mean(), "o", color=method_color(estimate.name),
+                    markersize=6.5, markeredgecolor="white", markeredgewidth=1, zorder=5, clip_on=False,
+                )  # fmt: skip
         axes.axhline(edge.mean(), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate("chance", (0.005, edge.mean()), xytext=(0, 3), textcoords="offset points", color=MUTED)
-        axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall: share of true edges found")
+        axes.annotate("chance", (0.99, edge.mean()), xytext=(0, -3), textcoords="offset points", color=MUTED,
+                      fontsize=8, ha="right", va="top")  # fmt: skip
+        axes.set(xlim=(0, 1.01), ylim=(-0.02, 1.02), xlabel="recall: share of true edges found")
         axes.set(ylabel="precision: share of found that are true")
         axes.set_title(f"{session.session_id}: pairs ranked by strength")
         axes.legend(
-            loc="center left", bbox_to_anchor=(1.01, 0.5), title="average precision", alignment="left"
-        )
+            loc="center left", bbox_to_anchor=(1.01, 0.5), title="average precision", alignment="left",
+            handlelength=2.6,
+        )  # fmt: skip
         axes.grid(True)
+        if any(estimate.p_values is not None for estimate in session.maps):
+            figure.supxlabel(
+                f"dots: each method's own graph, at a false-discovery rate of {q:g}",
+                fontsize=7.5,
+                color=MUTED,
+            )
     return figure
 
 

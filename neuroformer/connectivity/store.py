@@ -4,6 +4,7 @@ SESSION_ID/unit_ids                     (N,) text or integers, as in the session
 SESSION_ID/ESTIMATOR/matrix             (N, N) [source, target], attribute "description"
 SESSION_ID/ESTIMATOR/lag_profile        (N, N, L), where the estimator has lags
 SESSION_ID/ESTIMATOR/lags_s             (L,) seconds
+SESSION_ID/ESTIMATOR/p_values           (N, N) two-sided, NaN on the diagonal, where the estimator has a null
 SESSION_ID/truth/{weights,delays}       (N, N) [source, target], delays in seconds
 """
 
@@ -17,7 +18,7 @@ import h5py
 import numpy as np
 
 from neuroformer.connectivity.estimate import ConnectivityMap
-from neuroformer.connectivity.scores import off_diagonal
+from neuroformer.connectivity.ranking import off_diagonal
 from neuroformer.errors import UserError
 from neuroformer.hdf5 import atomic_hdf5
 
@@ -74,6 +75,8 @@ def write_connectivity(path: Path, sessions: Sequence[SessionConnectivity]) -> P
                 part = group.create_group(estimate.name)
                 part.attrs["description"] = estimate.description
                 _write(part, "matrix", estimate.matrix)
+                if estimate.p_values is not None:
+                    _write(part, "p_values", estimate.p_values)
                 if estimate.lag_profile is not None:
                     _write(part, "lag_profile", estimate.lag_profile)
                     _write(part, "lags_s", estimate.lags_s)
@@ -119,6 +122,7 @@ def _read_session(session_id: str, group: h5py.Group) -> SessionConnectivity:
                 matrix=part["matrix"][()],
                 lag_profile=_read(part, "lag_profile"),
                 lags_s=_read(part, "lags_s"),
+                p_values=_read(part, "p_values"),
                 description=part.attrs["description"],
             )
             for name, part in group.items()

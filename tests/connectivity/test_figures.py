@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -40,7 +42,7 @@ def test_every_panel_shows_the_same_order_around_zero():
     assert "average precision" in shown[1].get_title(loc="left")
 
 
-@pytest.mark.parametrize(("n_maps", "truth"), [(1, False), (1, True), (6, True)])
+@pytest.mark.parametrize(("n_maps", "truth"), [(1, False), (1, True), (6, True), (14, True)])
 def test_any_number_of_panels_can_be_saved(tmp_path, n_maps, truth):
     session = example(n_maps=n_maps, truth=truth)
     file = save_figure(draw_matrices(session), tmp_path / "matrices.png", dpi=50)
@@ -53,3 +55,16 @@ def test_precision_recall_has_a_curve_per_estimate_and_chance():
     assert len(curves) == 2
     assert set(chance.get_ydata()) == {6 / 12}
     assert all(curve.get_xdata()[-1] == 1 for curve in curves)
+
+
+def test_a_dot_marks_the_graph_of_each_method_with_a_null():
+    session = example()
+    p_values = np.ones((4, 4))
+    p_values[0, 1] = p_values[0, 2] = 1e-9  # one true edge, one false
+    np.fill_diagonal(p_values, np.nan)
+    one, other = session.maps
+    session = dataclasses.replace(session, maps=(dataclasses.replace(one, p_values=p_values), other))
+    (axes,) = draw_precision_recall(session).axes
+    (dot,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert dot.get_xdata()[0] == pytest.approx(1 / 6)
+    assert dot.get_ydata()[0] == pytest.approx(1 / 2)

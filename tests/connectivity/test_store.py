@@ -25,6 +25,7 @@ def example(
         maps=(
             ConnectivityMap(name="self_attention", matrix=rng.random((n, n)), description="with a gradient"),
             from_lag_profile("coupling", rng.standard_normal((n, n, 3)), 0.005, description="summed kernels"),
+            ConnectivityMap(name="granger", matrix=rng.random((n, n)), p_values=rng.random((n, n))),
         ),
         weights=rng.standard_normal((n, n)).astype(np.float32) if truth else None,
         delays=rng.random((n, n)).astype(np.float32) if truth else None,
@@ -43,7 +44,10 @@ def assert_same(one: SessionConnectivity, two: SessionConnectivity) -> None:
         assert same(getattr(one, name), getattr(two, name)), name
     for a, b in zip(one.maps, two.maps, strict=True):
         assert (a.name, a.description) == (b.name, b.description)
-        assert all(same(getattr(a, name), getattr(b, name)) for name in ("matrix", "lag_profile", "lags_s"))
+        assert all(
+            same(getattr(a, name), getattr(b, name))
+            for name in ("matrix", "lag_profile", "lags_s", "p_values")
+        )
 
 
 unit_ids = st.one_of(
@@ -73,7 +77,16 @@ def test_layout_is_the_documented_one(tmp_path):
         np.testing.assert_allclose(file["s1/coupling/lags_s"], [0.005, 0.01, 0.015])
         assert file["s1/coupling"].attrs["description"] == "summed kernels"
         assert list(file["s1/self_attention"]) == ["matrix"]
+        assert set(file["s1/granger"]) == {"matrix", "p_values"}
         assert set(file["s1/truth"]) == {"weights", "delays"}
+
+
+def test_a_file_without_p_values_reads_as_before(tmp_path):
+    path = write_connectivity(tmp_path / "connectivity.h5", [example("s1", unit_ids=np.arange(2))])
+    with h5py.File(path, "r+") as file:
+        del file["s1/granger/p_values"]
+    granger = next(found for found in read_connectivity(path)["s1"].maps if found.name == "granger")
+    assert granger.p_values is None
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
