@@ -9,6 +9,7 @@ from typing import Any, Literal
 from omegaconf import MISSING
 
 from neuroformer.errors import UserError
+from simulate.calcium_config import CalciumConfig
 from simulate.emission import HIGHEST_INTENSITY, Emission
 
 
@@ -175,6 +176,8 @@ class CircuitConfig:
     """Neurons of `neuron=lif`."""
     drive: DriveConfig = field(default_factory=DriveConfig)
     """Slow shared drive."""
+    calcium: CalciumConfig = field(default_factory=CalciumConfig)
+    """Calcium imaging."""
 
     def __post_init__(self) -> None:
         _not_negative(self, "seed hidden")
