@@ -11,6 +11,7 @@ from simulate.calcium_config import CalciumConfig
 from simulate.circuit import Circuit
 from simulate.deconvolution import deconvolve
 from simulate.streams import CALCIUM, stream
+from simulate.surroundings import add_surroundings
 
 
 def to_session(circuit: Circuit, *, session_id: str) -> SessionData:
@@ -49,6 +50,7 @@ def to_session(circuit: Circuit, *, session_id: str) -> SessionData:
         units={"cell_type": np.where(wiring.inhibitory[:n], "I", "E")},
         truth=truth,
     )
+    add_surroundings(session, circuit.inputs, seen)
     if config.calcium.frame_rate_hz:
         add_calcium(session, seen, config.calcium, rng=stream(config.seed, CALCIUM))
     return session
