@@ -26,13 +26,16 @@ def run(config: SimulateConfig) -> None:
     folder = RunFolder.create(config.out, overwrite=config.overwrite, command=NAME, config=config)
     circuit = simulate_circuit(config)
     file = folder.path / f"{config.session_id}.h5"
-    write_session(file, to_session(circuit, session_id=config.session_id), overwrite=config.overwrite)
+    session = to_session(circuit, session_id=config.session_id)
+    write_session(file, session, overwrite=config.overwrite)
     if config.figure:
         from neuroformer.plotting import save_figure
         from simulate.figure import draw_circuit
 
         save_figure(draw_circuit(circuit), folder.figures / "circuit.png")
     metrics = summarize(circuit)
+    if session.events.amplitudes is not None:
+        metrics["calcium_events"] = len(session.events)
     seconds = time.perf_counter() - began
     folder.finish({"session": file.name, **metrics, "seconds": seconds})
     print(_report(file, metrics, seconds))
@@ -42,12 +45,16 @@ def _report(file: Path, metrics: dict[str, Any], seconds: float) -> str:
     rates, edges = metrics["rates_hz"], metrics["edges"]
     hidden = f" and {metrics['hidden']} hidden ones" if metrics["hidden"] else ""
     kinds = f"{edges['excitatory']} excitatory, {edges['inhibitory']} inhibitory"
+    if "calcium_events" in metrics:
+        calcium = f"; not known for the {metrics['calcium_events']} calcium events in the file"
+    else:
+        calcium = ""
     return "\n".join(
         [
             f"{metrics['n_units']} units{hidden}, {edges['observed']} edges between units ({kinds})",
             f"{metrics['n_events']} events in {metrics['duration_s']:g} s: {rates['mean']:.2f} Hz "
             f"({rates['lowest']:.2f} to {rates['highest']:.2f}), synchrony {metrics['synchrony']:.2f}",
-            f"attainable: {metrics['bits_per_spike']['truth']:.3f} bits/spike above constant rates",
+            f"attainable: {metrics['bits_per_spike']['truth']:.3f} bits/spike above constant rates{calcium}",
             f"wrote {file} in {seconds:.1f} s",
         ]
     )

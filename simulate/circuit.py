@@ -8,6 +8,7 @@ from simulate.activity import Activity
 from simulate.config import CircuitConfig
 from simulate.drive import SlowDrive
 from simulate.glm import GlmNeurons
+from simulate.inputs import Inputs
 from simulate.lif import LifNeurons
 from simulate.network import Network, run
 from simulate.neurons import Neurons
@@ -26,6 +27,8 @@ class Circuit:
     """All edges."""
     activity: Activity
     """All events."""
+    inputs: Inputs
+    """What acted on it from outside."""
 
 
 def simulate_circuit(config: CircuitConfig) -> Circuit:
@@ -60,15 +63,16 @@ def simulate_circuit(config: CircuitConfig) -> Circuit:
         n=n,
     )
     drive = SlowDrive(config.drive, n=n, dt=dt, rng=drive_rng) if config.drive.n else None
+    inputs = Inputs(config, n=n)
     activity = run(
         network,
         n=n,
         n_steps=config.steps(config.duration_s),
         block=config.steps(config.block_s),
         dt=dt,
-        drive=drive.advance if drive else None,
+        drive=inputs.joined(drive.advance if drive else None),
         check=lambda n_events, n_steps: refuse_seizure(n_events, n=n, seconds=n_steps * dt),
         rng=event_rng,
     )
     refuse_unhealthy(activity)
-    return Circuit(config=config, wiring=wiring, activity=activity)
+    return Circuit(config=config, wiring=wiring, activity=activity, inputs=inputs)

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from omegaconf import MISSING
 
 from neuroformer.errors import UserError
+from simulate.calcium_config import CalciumConfig
 from simulate.emission import HIGHEST_INTENSITY, Emission
+from simulate.input_config import BehaviorConfig, StatesConfig, StimulusConfig
 
 
 def _require(
@@ -175,6 +177,14 @@ class CircuitConfig:
     """Neurons of `neuron=lif`."""
     drive: DriveConfig = field(default_factory=DriveConfig)
     """Slow shared drive."""
+    calcium: CalciumConfig = field(default_factory=CalciumConfig)
+    """Calcium imaging."""
+    states: StatesConfig = field(default_factory=StatesConfig)
+    """Global states that the population switches between."""
+    stimulus: StimulusConfig = field(default_factory=StimulusConfig)
+    """Visual stimulus."""
+    behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
+    """Behaviour."""
 
     def __post_init__(self) -> None:
         _not_negative(self, "seed hidden")

@@ -1,10 +1,17 @@
 """What an experimenter would have recorded of a circuit, with the truth beside it."""
 
+import dataclasses
+
 import numpy as np
 
-from neuroformer.session import Events, SessionData, Truth
+from neuroformer.session import Events, SessionData, TimeSeries, Truth
 from simulate.activity import Activity
+from simulate.calcium import image
+from simulate.calcium_config import CalciumConfig
 from simulate.circuit import Circuit
+from simulate.deconvolution import deconvolve
+from simulate.streams import CALCIUM, stream
+from simulate.surroundings import add_surroundings
 
 
 def to_session(circuit: Circuit, *, session_id: str) -> SessionData:
@@ -31,7 +38,7 @@ def to_session(circuit: Circuit, *, session_id: str) -> SessionData:
         hidden=config.hidden,
         extra={"all_weights": weights} if config.hidden else {},
     )
-    return SessionData(
+    session = SessionData(
         session_id=session_id,
         subject_id="simulated",
         description=f"Simulated circuit of {wiring.n} {config.neuron.upper()} neurons, {n} of them observed",
@@ -42,6 +49,44 @@ def to_session(circuit: Circuit, *, session_id: str) -> SessionData:
         events=place_events(seen),
         units={"cell_type": np.where(wiring.inhibitory[:n], "I", "E")},
         truth=truth,
+    )
+    add_surroundings(session, circuit.inputs, seen)
+    if config.calcium.frame_rate_hz:
+        add_calcium(session, seen, config.calcium, rng=stream(config.seed, CALCIUM))
+    return session
+
+
+def add_calcium(
+    session: SessionData, seen: Activity, config: CalciumConfig, *, rng: np.random.Generator
+) -> None:
+    """Image the units and, when the settings say so, put the events found in the traces in place of the spikes.
+
+    The likelihood of the spikes says nothing about those events, and theirs is not known: `truth.log_likelihood`
+    then has no block. The spikes and their likelihood are kept in `truth.extra`.
+
+    Args:
+        session: Takes traces and events.
+        seen: What the units did.
+        config: Indicator, camera, and which events to keep.
+        rng: The stream of the imaging.
+    """
+    times, values = image(seen, config, rng=rng)
+    session.traces = TimeSeries(timestamps=times, values=values, kind="continuous", unit="dF/F")
+    if config.events == "spikes":
+        return
+    spikes, truth = session.events, session.truth
+    assert truth is not None
+    session.events = deconvolve(times, values, config)
+    kept = {
+        "spike_times": spikes.times,
+        "spike_units": spikes.units,
+        "spike_log_likelihood": truth.log_likelihood,
+    }
+    session.truth = dataclasses.replace(
+        truth,
+        log_likelihood=truth.log_likelihood[:0],
+        block_starts=truth.block_starts[:0],
+        extra=truth.extra | kept,
     )
 
 

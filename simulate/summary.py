@@ -17,7 +17,7 @@ def summarize(circuit: Circuit) -> dict[str, Any]:
     Returns:
         n_units, hidden, duration_s, n_events; rates_hz {mean, lowest, median, highest}; synchrony (see
         `simulate.stability`); edges {observed, excitatory, inhibitory, all}; bits_per_spike {truth,
-        homogeneous_poisson}.
+        homogeneous_poisson}. All are of the spikes, even if the session file holds calcium events.
     """
     config, wiring = circuit.config, circuit.wiring
     seen = circuit.activity.of_first(config.units)

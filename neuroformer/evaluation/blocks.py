@@ -60,6 +60,8 @@ def score_blocks(
         UserError: the part holds no event.
     """
     truth = recording.session.truth
+    if truth is not None and not len(truth.block_starts):
+        truth = None  # simulated, but the likelihood of the events is not known
     block_s = truth.block_s if truth is not None else block_s
     origin = float(truth.block_starts[0]) if truth is not None else recording.session.start
     n_units = recording.session.n_units

@@ -65,7 +65,7 @@ def evaluate(config: EvaluateConfig, *, command: str = "neuroformer evaluate") -
 def sessions_block_s(run: TrainedRun, config: EvaluateConfig) -> float:
     """Seconds of the blocks in which the sessions were scored."""
     truth = run.data.recordings[0].session.truth
-    return truth.block_s if truth is not None else min(1.0, config.block_s)
+    return truth.block_s if truth is not None and len(truth.block_starts) else min(1.0, config.block_s)
 
 
 def constant_rate(rate: np.ndarray) -> LogIntensity:

@@ -84,7 +84,8 @@ class Truth:
     delays: np.ndarray
     """(N, N) float32, seconds, `[source, target]`, 0 where there is no connection."""
     log_likelihood: np.ndarray
-    """(B, N) float64, nats of each unit's events in each block under the true conditional intensities."""
+    """(B, N) float64, nats of each unit's events in each block under the true conditional intensities; no block
+    where these do not exist, as for events found in simulated calcium traces."""
     block_starts: np.ndarray
     """(B,) float64, seconds, strictly increasing."""
     block_s: float

@@ -99,6 +99,17 @@ def test_the_truth_is_comparable_when_it_ran_on_a_finer_clock(
     assert 0 < bits["model"] < bits["truth"] < 2
 
 
+def test_no_truth_stands_beside_events_whose_likelihood_is_not_known(
+    circuit: Callable[..., Path], train: Callable[..., Any], tmp_path: Path
+) -> None:
+    from simulate.calcium_config import CalciumConfig
+
+    train(tmp_path, circuit("calcium", calcium=CalciumConfig(frame_rate_hz=20.0)), "data.bin_s=0.05")
+    scores = score(tmp_path, "glm=false")
+    assert set(scores["bits_per_spike"]) == {"model", NULL}
+    assert "fraction_of_truth" not in scores
+
+
 def test_results_are_complete_and_consistent(evaluated: Evaluated) -> None:
     folder, returned = evaluated
     metrics = read_json(folder / "evaluate/metrics.json")
