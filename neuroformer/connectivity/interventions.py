@@ -1,8 +1,8 @@
-"""In-silico experiments on a trained model: add an event of one unit, or take all of its events away, and look at everyone else.
+"""In-silico experiments on a trained model: add an event of one unit, or take all of its events away.
 
 Both read the whole model, trunk included, so what they show is what an event *tells* about the others in this model,
-through its couplings and through the shared state alike. Where the state infers a hidden drive from events, an added event
-moves it too: on confounded circuits these maps are wider than the wiring.
+through its couplings and through the shared state alike. Where the state infers a hidden drive from events, an added
+event moves it too: on confounded circuits these maps are wider than the wiring.
 """
 
 from __future__ import annotations

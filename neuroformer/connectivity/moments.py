@@ -84,8 +84,8 @@ class PairMoments:
     Attributes:
         real: scores and information of the recording.
         surrogates: the same with the sources' events from other times.
-        controls: (C, N, N) Σ_t r_j(t) Σ_{l in window} (s_i(t + l) − rate_i): what the residual of the target shares with
-            the source's events of the same bin or later, which no influence of source on target explains.
+        controls: (C, N, N) Σ_t r_j(t) Σ_{l in window} (s_i(t + l) − rate_i): what the target's residual shares with the
+            source's events of the same bin or later, which no influence of source on target explains.
     """
 
     real: ScoreSums

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import special, stats
 
+from neuroformer.connectivity.estimate import ConnectivityMap
 from neuroformer.errors import UsageError
 
 MEDIAN_CHI2 = 0.4549  # median of a chi-square variable with one degree of freedom
@@ -141,3 +144,29 @@ def genomic_control(p_values: np.ndarray) -> tuple[np.ndarray, float]:
     if inflation == 1:
         return p_values.copy(), 1.0
     return stats.chi2.sf(z2 / inflation, 1), inflation
+
+
+def unit_permuted(estimate: ConnectivityMap) -> ConnectivityMap:
+    """Give a map the p-values that follow if its units' labels meant nothing: the null of maps that come without data.
+
+    What a source does to all and what reaches a target from all is taken away by medians (Tukey's median polish); the
+    rest is compared with its own spread over all pairs, from the median absolute deviation, by the normal tail. Like
+    genomic control it takes most pairs for unconnected; a map of weights shrunk towards zero has heavier tails than
+    that and calls too many pairs.
+
+    Args:
+        estimate: the map.
+
+    Returns:
+        The same map with `p_values`; 1 everywhere if all pairs are alike.
+    """
+    n = len(estimate.matrix)
+    off = ~np.eye(n, dtype=bool)
+    rest = np.where(off, estimate.matrix, np.nan)
+    p_values = np.full((n, n), np.nan)
+    for _ in range(3 if n > 2 else 0):
+        rest = rest - np.nanmedian(rest, axis=1, keepdims=True)
+        rest = rest - np.nanmedian(rest, axis=0, keepdims=True)
+    spread = 1.4826 * np.nanmedian(np.abs(rest[off]))
+    p_values[off] = 2 * stats.norm.sf(np.abs(rest[off]) / spread) if spread > 0 else 1.0
+    return replace(estimate, p_values=p_values)

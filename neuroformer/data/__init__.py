@@ -10,8 +10,8 @@ from neuroformer.settings.data import DataConfig, SplitConfig
 
 __all__ = [
     "PARTS",
-    "DataConfig",
     "Chunk",
+    "DataConfig",
     "Epoch",
     "Part",
     "Recording",
