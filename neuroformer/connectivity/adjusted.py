@@ -41,7 +41,12 @@ RIDGE = 1e-6  # of a pair's mean curvature: a unit without events leaves its pai
 
 
 def adjusted_map(
-    fitted: LogLinearCoupling, batches: Sequence[Batch], *, name: str, surrogates: int = SURROGATES
+    fitted: LogLinearCoupling,
+    batches: Sequence[Batch],
+    *,
+    name: str,
+    surrogates: int = SURROGATES,
+    control: bool = True,
 ) -> ConnectivityMap:
     """Read out a fitted coupling: one-step estimate, negative controls, and a null.
 
@@ -50,20 +55,23 @@ def adjusted_map(
         batches: the part of the session that the model was trained on, in order, every bin scored once.
         name: of the map.
         surrogates: time-shifted surrogates of the sources.
+        control: False leaves out negative controls and genomic control: the plain one-step estimate, tested against
+            the surrogates alone.
 
     Returns:
         A map whose matrix is √χ² after all corrections, with the sign of the profile's sum; its lag profile is the
         corrected log-gain of the target's intensity, by lag.
     """
     n_lags = fitted.kernels.shape[1]
-    moments = pair_moments(fitted, batches, windows=control_windows(n_lags), surrogates=surrogates)
+    windows = control_windows(n_lags) if control else ()
+    moments = pair_moments(fitted, batches, windows=windows, surrogates=surrogates)
     heads, n = fitted.weights.shape[:2]
     off = ~np.eye(n, dtype=bool)
     information = _by_pair(moments.real.information, 2)[off]  # (P, H, H)
     estimate = _by_pair(fitted.weights, 1)[off] + one_step(moments.real)[off]  # (P, H)
     spread = np.sqrt(np.diagonal(_inverse(information), axis1=-2, axis2=-1))  # (P, H)
     controls = standardized_controls(moments.controls, moments.real.expected)[:, off].T  # (P, C)
-    for h in range(heads):
+    for h in range(heads if control else 0):
         seen = spread[:, h] > 0
         z = estimate[seen, h] / spread[seen, h]
         estimate[seen, h] -= spread[seen, h] * robust_prediction(controls[seen], z)
@@ -78,7 +86,9 @@ def adjusted_map(
         for sums in moments.surrogates
     ]
     testable = spread.min(1) > 0
-    scale, p_values = calibrate(chi2, np.concatenate(null) if null else np.zeros(0), heads, testable)
+    scale, p_values = calibrate(
+        chi2, np.concatenate(null) if null else np.zeros(0), heads, testable, genomic=control
+    )
     profile = np.zeros((n, n, n_lags))
     profile[off] = estimate @ fitted.kernels.double().numpy()
     matrix, p_matrix = np.zeros((n, n)), np.full((n, n), np.nan)
@@ -138,13 +148,14 @@ def robust_prediction(controls: np.ndarray, z: np.ndarray, *, rounds: int = 30) 
         spread = 1.4826 * np.median(np.abs(residual))
         if spread == 0:
             break
-        root = (1 - (residual / (BISQUARE * spread)) ** 2).clip(
-            min=0
-        )  # the square root of the bisquare weight
+        # The square root of the bisquare weight.
+        root = (1 - (residual / (BISQUARE * spread)) ** 2).clip(min=0)
     return design @ weight
 
 
-def calibrate(chi2: np.ndarray, null: np.ndarray, dof: int, testable: np.ndarray) -> tuple[float, np.ndarray]:
+def calibrate(
+    chi2: np.ndarray, null: np.ndarray, dof: int, testable: np.ndarray, *, genomic: bool = True
+) -> tuple[float, np.ndarray]:
     """Inflation of χ² values and p-values after dividing by it.
 
     Args:
@@ -152,20 +163,20 @@ def calibrate(chi2: np.ndarray, null: np.ndarray, dof: int, testable: np.ndarray
         null: (M,) of surrogates; may be empty.
         dof: degrees of freedom.
         testable: (P,) bool; pairs without information have p = 1 and count for nothing.
+        genomic: whether the pairs' own median counts, or that of the surrogates alone.
 
     Returns:
         The larger of both medians' inflation, at least 1, and (P,) p-values, each at least the share of surrogates
         (scaled to the same inflation) that reach as far.
     """
     expected = stats.chi2.median(dof)
-    found = [
-        float(np.median(values)) / expected for values in (chi2[testable], null[null > 0]) if len(values)
-    ]
-    scale = max([1.0, *found])
+    own = float(np.median(chi2[testable])) / expected if genomic and testable.any() else 1.0
+    shifted = float(np.median(null[null > 0])) / expected if (null > 0).any() else 1.0
+    scale = max(1.0, own, shifted)
     p_values = stats.chi2.sf(chi2 / scale, dof)
     if len(null):
         # The surrogates are brought to the median of the pairs, so that only the form of their tail counts here.
-        ordered = np.sort(null * (scale / max(1.0, found[-1])))
+        ordered = np.sort(null * (scale / max(1.0, shifted)))
         reached = len(ordered) - np.searchsorted(ordered, chi2, side="left")
         p_values = np.maximum(p_values, (1 + reached) / (1 + len(ordered)))
     return scale, np.where(testable, p_values, 1.0)

@@ -167,7 +167,7 @@ def _arrow(
 
 def _draw_units(axes: Axes, places: np.ndarray, unit_ids: np.ndarray, *, circle: bool) -> None:
     named = len(unit_ids) <= MOST_NAMED or (circle and len(unit_ids) <= 2 * MOST_NAMED)
-    axes.scatter(*places.T, s=40 if len(unit_ids) <= MOST_NAMED else 14, color=INK, zorder=3)
+    axes.scatter(places[:, 0], places[:, 1], s=40 if len(unit_ids) <= MOST_NAMED else 14, color=INK, zorder=3)
     if not named:
         return
     size = 6.5 if len(unit_ids) > 20 else 8

@@ -10,7 +10,7 @@ from neuroformer.connectivity.estimate import ConnectivityMap
 from neuroformer.connectivity.ranking import average_precision, off_diagonal
 from neuroformer.connectivity.store import SessionConnectivity
 
-PREFERRED = "coupling"  # where no truth says which method is best
+PREFERRED = ("adjusted_coupling", "coupling")  # where no truth says which method is best
 
 
 def leading_map(
@@ -35,4 +35,4 @@ def leading_map(
         assert session.weights is not None
         edge = off_diagonal(session.weights) != 0
         return max(suitable, key=lambda e: average_precision(np.abs(off_diagonal(e.matrix)), edge))
-    return max(suitable, key=lambda e: (e.name == PREFERRED, e.p_values is not None))
+    return max(suitable, key=lambda e: ([e.name == name for name in PREFERRED], e.p_values is not None))

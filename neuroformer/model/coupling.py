@@ -154,7 +154,6 @@ class LowRankCoupling(nn.Module):
             torch.einsum("hst,hl->stl", variance, kernels.square()),
         )
 
-
     def head_weights(self, session: int, rows: Tensor) -> Tensor:
         """As `FullCoupling.head_weights`."""
         shape = (self.heads, self.rank)

@@ -68,7 +68,7 @@ def granger_causality(
         profile[active[:, None], active, :p] = np.moveaxis(fit.weights, 0, -1)
     np.fill_diagonal(p_values, np.nan)
     return ConnectivityMap(
-        name="granger_causality",
+        name="granger",
         matrix=matrix,
         lag_profile=profile,
         lags_s=np.arange(1, n_lags + 1) * counts.bin_s,

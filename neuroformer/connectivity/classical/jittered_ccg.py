@@ -73,7 +73,7 @@ def jittered_cross_correlogram(
         ]
     )
     return ConnectivityMap(
-        name="jittered_cross_correlogram",
+        name="jittered_ccg",
         matrix=matrix,
         lag_profile=np.moveaxis(profile, 0, -1).astype(np.float32),
         lags_s=np.arange(1, n_lags + 1) * counts.bin_s,

@@ -79,7 +79,7 @@ def delayed_transfer_entropy(
     peak, at_peak = take_peak(entropy, sign)
     size = peak if coincidence_bins is None else coincidence_index(entropy, coincidence_bins)
     return ConnectivityMap(
-        name="delayed_transfer_entropy",
+        name="transfer_entropy",
         matrix=at_peak * size,
         lag_profile=np.moveaxis(sign * entropy, 0, -1).astype(np.float32),
         lags_s=np.arange(1, n_lags + 1) * counts.bin_s,

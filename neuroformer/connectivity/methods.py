@@ -1,0 +1,166 @@
+"""Every estimator by its name, on one session: what each needs, and how it is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from neuroformer.baselines.glm import PoissonGLM, fit_glm
+from neuroformer.batch import Batch
+from neuroformer.connectivity import classical
+from neuroformer.connectivity.adjusted import adjusted_map
+from neuroformer.connectivity.counts import BinnedCounts, bin_events
+from neuroformer.connectivity.cross_correlation import cross_correlation
+from neuroformer.connectivity.estimate import ConnectivityMap, from_lag_profile
+from neuroformer.connectivity.interventions import silencing, stimulation
+from neuroformer.connectivity.model_maps import coupling, fitted_coupling, fitted_glm
+from neuroformer.connectivity.moments import LogLinearCoupling
+from neuroformer.connectivity.trunk_attention import attention_gradient, attention_rollout, self_attention
+from neuroformer.data import DataConfig, Recording, RecordingsModule
+from neuroformer.evaluation.run import session_glm
+from neuroformer.evaluation.trained_run import TrainedRun
+from neuroformer.model import Neuroformer
+from neuroformer.session import Session
+from neuroformer.settings.connectivity import ConnectivityConfig
+
+SIZE = "change of the target's log-intensity after an event of the source, its size over lags"
+
+
+class Subject:
+    """One session, and what the estimators read of it; what is costly is made once, when it is first asked for.
+
+    Args:
+        file: the session file.
+        config: settings; `bin_s` and `lags` must be given.
+        run: a pretrain run that knows the session, or None.
+    """
+
+    def __init__(self, *, file: Path, config: ConnectivityConfig, run: TrainedRun | None) -> None:
+        """See the class."""
+        assert config.bin_s is not None
+        assert config.lags is not None
+        self.file, self.config, self.run = file, config, run
+        self.bin_s, self.lags = config.bin_s, config.lags
+
+    @cached_property
+    def data(self) -> RecordingsModule:
+        """The run's sessions as it split them, or this one alone in the default split."""
+        if self.run is not None:
+            return self.run.data
+        settings = DataConfig(sessions=[str(self.file)], bin_s=self.bin_s)
+        return RecordingsModule(config=settings, context_bins=self.lags)
+
+    @cached_property
+    def recording(self) -> Recording:
+        """This session, split."""
+        return next(r for r in self.data.recordings if Path(r.session.path) == self.file)
+
+    @cached_property
+    def session(self) -> Session:
+        """The session file."""
+        return Session(self.file)
+
+    @cached_property
+    def counts(self) -> BinnedCounts:
+        """All of the session, in the bins of the classical methods."""
+        return bin_events(self.session, bin_s=self.bin_s)
+
+    @cached_property
+    def training(self) -> list[Batch]:
+        """The training part in order."""
+        return [batch for _, batch in self.data.in_order("train", [self.recording])]
+
+    @property
+    def model(self) -> Neuroformer:
+        """The trained model."""
+        assert self.run is not None
+        return self.run.trained.model
+
+    @property
+    def index(self) -> int:
+        """Of the session in the model's vocabulary."""
+        assert self.run is not None
+        return self.run.session_index(self.recording)
+
+    @cached_property
+    def fitted_model(self) -> LogLinearCoupling:
+        """The model's coupling."""
+        return fitted_coupling(self.model, self.index, self.recording)
+
+    @cached_property
+    def glm(self) -> PoissonGLM:
+        """The Poisson GLM with learned kernels."""
+        if self.run is not None:
+            return session_glm(self.run, self.recording, self.config.glm)
+        window_s = self.lags * self.bin_s
+        config = dataclasses.replace(
+            self.config.glm,
+            window_s=self.config.glm.window_s or window_s,
+            history_window_s=self.config.glm.history_window_s or window_s,
+        )
+        return fit_glm(self.recording, config=config)
+
+    def rng(self) -> np.random.Generator:
+        """A fresh generator: an estimate does not depend on which others were asked for."""
+        return np.random.default_rng(self.config.seed)
+
+
+def _poisson_glm(subject: Subject) -> ConnectivityMap:
+    profile = subject.glm.coupling_map().double().numpy()
+    estimate = from_lag_profile("poisson_glm", profile, subject.recording.bin_s, description=SIZE)
+    tested = adjusted_map(
+        fitted_glm(subject.glm, subject.recording), subject.training, name="poisson_glm", control=False
+    )
+    return dataclasses.replace(estimate, p_values=tested.p_values)
+
+
+def _from_counts(method: Callable[..., ConnectivityMap]) -> Callable[[Subject], ConnectivityMap]:
+    def run(subject: Subject) -> ConnectivityMap:
+        return method(
+            subject.counts, n_lags=subject.lags, rng=subject.rng(), surrogates=subject.config.surrogates
+        )
+
+    return run
+
+
+METHODS: Mapping[str, Callable[[Subject], ConnectivityMap]] = {
+    "adjusted_coupling": lambda s: adjusted_map(s.fitted_model, s.training, name="adjusted_coupling"),
+    "coupling": lambda s: coupling(s.model, s.index),
+    "stimulation": lambda s: stimulation(s.model, s.data, s.recording, rng=s.rng()),
+    "silencing": lambda s: silencing(s.model, s.data, s.recording),
+    "self_attention": lambda s: self_attention(s.model, s.data, s.recording),
+    "attention_rollout": lambda s: attention_rollout(s.model, s.data, s.recording),
+    "attention_gradient": lambda s: attention_gradient(s.model, s.data, s.recording),
+    "poisson_glm": _poisson_glm,
+    "adjusted_glm": lambda s: adjusted_map(fitted_glm(s.glm, s.recording), s.training, name="adjusted_glm"),
+    "cross_correlation": lambda s: cross_correlation(
+        s.session, bin_s=s.bin_s, n_lags=s.lags, rng=s.rng(), surrogates=s.config.surrogates
+    ),
+    "jittered_ccg": _from_counts(classical.jittered_cross_correlogram),
+    "directed_sttc": _from_counts(classical.directed_sttc),
+    "partial_correlation": _from_counts(classical.partial_correlation),
+    "transfer_entropy": _from_counts(classical.delayed_transfer_entropy),
+    "granger": _from_counts(classical.granger_causality),
+}
+
+
+def estimate_all(
+    subject: Subject, names: Sequence[str]
+) -> tuple[dict[str, ConnectivityMap], dict[str, float]]:
+    """Run the named estimators on one session.
+
+    Returns:
+        The maps by name, and the seconds that each took.
+    """
+    maps, seconds = {}, {}
+    for name in names:
+        started = time.perf_counter()
+        maps[name] = METHODS[name](subject)
+        assert maps[name].name == name, f"{name}: the map calls itself {maps[name].name}"
+        seconds[name] = time.perf_counter() - started
+    return maps, seconds
