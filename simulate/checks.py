@@ -1,4 +1,4 @@
-"""Checks of a section of settings, with messages that name the setting."""
+"""Checks of settings, with messages that name them."""
 
 import math
 from collections.abc import Callable
@@ -10,17 +10,17 @@ from neuroformer.errors import UserError
 def require(
     config: Any, names: str, holds: Callable[[float], bool], expected: str, *, section: str = ""
 ) -> None:
-    """Refuse a number that is not finite or for which `holds` is false.
+    """Refuse a setting that is not finite or for which `holds` is false.
 
     Args:
-        config: The section.
-        names: Its settings to check, with spaces between.
-        holds: What a number must satisfy.
+        config: A section of the settings.
+        names: The settings to check, with spaces between them.
+        holds: What must be true of each.
         expected: The same in words.
-        section: Prefix of the names as typed, "calcium.".
+        section: What stands before the name, as in "wiring.".
 
     Raises:
-        UserError: Names the first setting that fails, what it is and what was expected.
+        UserError: The setting, its value and what was expected.
     """
     for name in names.split():
         value = getattr(config, name)
@@ -36,3 +36,8 @@ def above_zero(config: Any, names: str, *, section: str = "") -> None:
 def not_negative(config: Any, names: str, *, section: str = "") -> None:
     """Refuse what is below 0; see `require`."""
     require(config, names, lambda value: value >= 0, "0 or a number above it", section=section)
+
+
+def fraction(config: Any, names: str, *, section: str = "") -> None:
+    """Refuse what is not from 0 to 1; see `require`."""
+    require(config, names, lambda value: 0 <= value <= 1, "a fraction from 0 to 1", section=section)

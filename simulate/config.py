@@ -1,34 +1,29 @@
 """Settings of a simulated circuit: what a YAML file or `key=value` may say, and which values make sense."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Literal
 
 from omegaconf import MISSING
 
 from neuroformer.errors import UserError
 from simulate.calcium_config import CalciumConfig
+from simulate.checks import above_zero as _above_zero
+from simulate.checks import not_negative as _not_negative
+from simulate.checks import require as _require
+from simulate.conductance import ConductanceConfig
 from simulate.emission import HIGHEST_INTENSITY, Emission
 from simulate.input_config import BehaviorConfig, StatesConfig, StimulusConfig
+from simulate.izhikevich import IzhikevichConfig
+from simulate.plasticity import PlasticityConfig
+from simulate.wirings.clustered import ClusteredConfig
+from simulate.wirings.distance import DistanceConfig
+from simulate.wirings.feed_forward import FeedForwardConfig
+from simulate.wirings.motifs import MotifsConfig
+from simulate.wirings.ring import RingConfig
+from simulate.wirings.small_world import SmallWorldConfig
 
-
-def _require(
-    config: Any, names: str, holds: Callable[[float], bool], expected: str, *, section: str = ""
-) -> None:
-    for name in names.split():
-        value = getattr(config, name)
-        if not (math.isfinite(value) and holds(value)):
-            raise UserError(f"{section}{name}={value}: expected {expected}")
-
-
-def _above_zero(config: Any, names: str, *, section: str = "") -> None:
-    _require(config, names, lambda value: value > 0, "a number above 0", section=section)
-
-
-def _not_negative(config: Any, names: str, *, section: str = "") -> None:
-    _require(config, names, lambda value: value >= 0, "0 or a number above it", section=section)
+WiringKind = Literal["random", "feed_forward", "ring", "clustered", "small_world", "distance", "motifs"]
 
 
 @dataclass(kw_only=True)
@@ -40,9 +35,11 @@ class WiringConfig:
     excitatory: float = 0.8
     """Fraction of the neurons that excite; the others inhibit (Dale's law)."""
     hub_exponent: float | None = 3.0
-    """Tail exponent, above 1, of the Pareto law of out-degrees; smaller: stronger hubs; null: no hubs."""
+    """Tail exponent, above 1, of the Pareto law of out-degrees; smaller: stronger hubs; null: no hubs. Of
+    `kind=random`."""
     weight: float = 0.9
-    """Median excitatory weight: log-intensity (glm), or mV of synaptic current times resistance (lif)."""
+    """Median excitatory weight: log-intensity (glm), mV of synaptic current times resistance (lif), leak
+    conductances (conductance), or mV per ms of input (izhikevich)."""
     weight_sigma: float = 0.3
     """Standard deviation of the logarithm of the weights."""
     inhibition: float = 2.0
@@ -51,6 +48,20 @@ class WiringConfig:
     """Shortest delay from an event to its first effect (seconds); at least one step."""
     delay_max_s: float = 0.01
     """Longest delay (seconds); delays are drawn uniformly, in whole steps."""
+    kind: WiringKind = "random"
+    """Who may be connected to whom."""
+    feed_forward: FeedForwardConfig = field(default_factory=FeedForwardConfig)
+    """Layers of `kind=feed_forward`."""
+    ring: RingConfig = field(default_factory=RingConfig)
+    """Profile of `kind=ring`."""
+    clustered: ClusteredConfig = field(default_factory=ClusteredConfig)
+    """Clusters of `kind=clustered`."""
+    small_world: SmallWorldConfig = field(default_factory=SmallWorldConfig)
+    """Rewiring of `kind=small_world`."""
+    distance: DistanceConfig = field(default_factory=DistanceConfig)
+    """Sheet of `kind=distance`."""
+    motifs: MotifsConfig = field(default_factory=MotifsConfig)
+    """Pairs of edges of `kind=motifs`."""
 
     def __post_init__(self) -> None:
         _require(
@@ -159,8 +170,9 @@ class CircuitConfig:
     """Number of observed neurons."""
     hidden: int = 0
     """Number of further neurons that take part in the circuit but are left out of the session file."""
-    neuron: Literal["glm", "lif"] = "glm"
-    """Neuron model: point-process GLM, or current-based integrate-and-fire with escape noise."""
+    neuron: Literal["glm", "lif", "conductance", "izhikevich"] = "glm"
+    """Neuron model: point-process GLM, current- or conductance-based integrate-and-fire, or Izhikevich's; the
+    last three with escape noise."""
     dt_s: float = 0.005
     """Time step (seconds)."""
     duration_s: float = 500.0
@@ -185,6 +197,12 @@ class CircuitConfig:
     """Visual stimulus."""
     behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
     """Behaviour."""
+    conductance: ConductanceConfig = field(default_factory=ConductanceConfig)
+    """Neurons of `neuron=conductance`."""
+    izhikevich: IzhikevichConfig = field(default_factory=IzhikevichConfig)
+    """Neurons of `neuron=izhikevich`."""
+    plasticity: PlasticityConfig = field(default_factory=PlasticityConfig)
+    """Weights that change once."""
 
     def __post_init__(self) -> None:
         _not_negative(self, "seed hidden")
@@ -193,6 +211,8 @@ class CircuitConfig:
         _require(self, "duration_s block_s", lambda v: self.steps(v) >= 1, at_least_one)
         cure = f"{at_least_one}; raise it or lower dt_s"
         _require(self.wiring, "delay_min_s", lambda v: self.steps(v) >= 1, cure, section="wiring.")
+        if self.neuron == "izhikevich":
+            _require(self, "dt_s", lambda v: v <= 0.001, "at most 0.001 with neuron=izhikevich")
         highest = f"at most {HIGHEST_INTENSITY / self.dt_s:g} ({HIGHEST_INTENSITY:g} events in a step)"
         _require(
             self.glm, "ceiling_hz", lambda v: v * self.dt_s <= HIGHEST_INTENSITY, highest, section="glm."
@@ -206,7 +226,12 @@ class CircuitConfig:
     @property
     def refractory_s(self) -> float:
         """Absolute refractory period of the neurons (seconds)."""
-        return self.glm.refractory_s if self.neuron == "glm" else self.lif.refractory_s
+        seconds = {
+            "glm": self.glm.refractory_s,
+            "lif": self.lif.refractory_s,
+            "conductance": self.conductance.refractory_s,
+        }
+        return seconds.get(self.neuron, 0.0)
 
     def steps(self, seconds: float) -> int:
         """Whole number of steps nearest to a time in seconds."""

@@ -58,7 +58,8 @@ class Network:
             decider = exponential[start : start + self._at_once]
             current = self._synapses.advance(self._step, len(decider))
             if drive is not None:
-                current += drive[start : start + self._at_once]
+                other = current if current.ndim == 2 else current[:, -1]
+                other += drive[start : start + self._at_once]
             steps = np.arange(self._step, self._step + len(decider))
             intensity = self._neurons.intensity(current, self._free_from > steps[:, None])
             hits = np.flatnonzero(decider < intensity)
@@ -105,6 +106,7 @@ def run(
     drive: Callable[[int], np.ndarray] | None,
     check: Callable[[int, int], None],
     rng: np.random.Generator,
+    before_block: Callable[[int], None] | None = None,
 ) -> Activity:
     """Run a network, block by block.
 
@@ -117,9 +119,12 @@ def run(
         drive: Gives the (steps, n) input from elsewhere of the next steps; None: there is none.
         check: Called after each block with its numbers of events and of steps; raises to give up.
         rng: The stream of the events.
+        before_block: Called before each block with its first step, to change what the network is made of.
     """
     parts = []
     for first in range(0, n_steps, block):
+        if before_block is not None:
+            before_block(first)
         length = min(block, n_steps - first)
         part = network.advance(rng.standard_exponential((length, n)), drive(length) if drive else None)
         check(int(part[2].sum()), length)

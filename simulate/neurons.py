@@ -12,7 +12,8 @@ class Neurons(Protocol):
         """Expected counts of the next steps, if nobody fires in them.
 
         Args:
-            current: (steps, n) input, in the unit of the weights; may be overwritten.
+            current: (steps, n) input, in the unit of the weights; may be overwritten. For conductances (steps,
+                3, n): excitation, inhibition with its sign, and current from elsewhere (mV).
             refractory: (steps, n) bool, True where a neuron is in its absolute refractory period.
 
         Returns:

@@ -17,7 +17,9 @@ from simulate.surroundings import add_surroundings
 def to_session(circuit: Circuit, *, session_id: str) -> SessionData:
     """Keep the events of the observed neurons and what is true of them.
 
-    `truth.extra` has the weights of all neurons as `all_weights` (n, n) when some are hidden.
+    `truth.extra` has the weights of all neurons as `all_weights` (n, n) when some are hidden. Weights that change
+    are in it as `weights_after` (N, N) and, of all neurons, `all_weights_after`, with the time `switch_s` (1,), at
+    which the one interval ends and the other begins.
 
     Args:
         circuit: A circuit that has run.
@@ -27,6 +29,13 @@ def to_session(circuit: Circuit, *, session_id: str) -> SessionData:
     seen = circuit.activity.of_first(n)
     dt, block = seen.dt, config.steps(config.block_s)
     weights = wiring.matrix(wiring.weight)
+    extra = {"all_weights": weights} if config.hidden else {}
+    cuts = [0.0, seen.n_steps * dt]
+    if circuit.change is not None:
+        after, switch_s = wiring.matrix(circuit.change.weight), circuit.change.step * dt
+        extra |= {"weights_after": after[:n, :n], "switch_s": np.array([switch_s])}
+        extra |= {"all_weights_after": after} if config.hidden else {}
+        cuts.insert(1, switch_s)
     truth = Truth(
         weights=weights[:n, :n],
         delays=wiring.matrix(wiring.delay * dt)[:n, :n],
@@ -36,7 +45,7 @@ def to_session(circuit: Circuit, *, session_id: str) -> SessionData:
         dt=dt,
         emission=config.emission,
         hidden=config.hidden,
-        extra={"all_weights": weights} if config.hidden else {},
+        extra=extra,
     )
     session = SessionData(
         session_id=session_id,
@@ -47,7 +56,11 @@ def to_session(circuit: Circuit, *, session_id: str) -> SessionData:
         stop=seen.n_steps * dt,
         n_units=n,
         events=place_events(seen),
-        units={"cell_type": np.where(wiring.inhibitory[:n], "I", "E")},
+        units={
+            "cell_type": np.where(wiring.inhibitory[:n], "I", "E"),
+            **{name: values[:n] for name, values in wiring.places.items()},
+        },
+        intervals=np.stack([cuts[:-1], cuts[1:]], axis=1),
         truth=truth,
     )
     add_surroundings(session, circuit.inputs, seen)

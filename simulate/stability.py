@@ -4,14 +4,17 @@ import numpy as np
 
 from neuroformer.errors import UserError
 from simulate.activity import Activity
+from simulate.advice import Advice
 
 LOWEST_RATE_HZ = 0.05
 HIGHEST_RATE_HZ = 100.0
 HIGHEST_SYNCHRONY = 0.7
 SYNCHRONY_BIN_S = 0.01
 
-WAKE = "raise glm.rate_hz (neuron=glm) or lif.input_mv (neuron=lif), or lower wiring.inhibition"
-CALM = "lower wiring.weight, wiring.density or drive.strength, or raise wiring.inhibition"
+ANY = Advice(
+    wake="raise what makes neurons fire without others (glm.rate_hz, lif.input_mv, ...), or lower wiring.inhibition",
+    calm="lower wiring.weight, wiring.density or drive.strength, or raise wiring.inhibition",
+)
 
 
 def synchrony(activity: Activity) -> float:
@@ -32,7 +35,7 @@ def synchrony(activity: Activity) -> float:
     return float(np.sqrt(population.var() / single)) if single > 0 else 0.0
 
 
-def refuse_seizure(n_events: int, *, n: int, seconds: float) -> None:
+def refuse_seizure(n_events: int, *, n: int, seconds: float, advice: Advice = ANY) -> None:
     """Give up when n neurons have had too many events in some seconds.
 
     Raises:
@@ -42,11 +45,11 @@ def refuse_seizure(n_events: int, *, n: int, seconds: float) -> None:
     if rate > HIGHEST_RATE_HZ:
         raise UserError(
             f"the circuit is epileptic: mean rate {rate:.0f} Hz within {seconds:g} s, "
-            f"expected at most {HIGHEST_RATE_HZ:g} Hz; {CALM}"
+            f"expected at most {HIGHEST_RATE_HZ:g} Hz; {advice.calm}"
         )
 
 
-def refuse_unhealthy(activity: Activity) -> None:
+def refuse_unhealthy(activity: Activity, *, advice: Advice = ANY) -> None:
     """Refuse a silent or an epileptic circuit.
 
     Raises:
@@ -55,9 +58,13 @@ def refuse_unhealthy(activity: Activity) -> None:
     rates, chi = activity.rates_hz, synchrony(activity)
     found = f"mean rate {rates.mean():.3g} Hz (highest {rates.max():.3g} Hz), synchrony {chi:.2f}"
     if rates.mean() < LOWEST_RATE_HZ:
-        raise UserError(f"the circuit is silent: {found}, expected at least {LOWEST_RATE_HZ:g} Hz; {WAKE}")
+        raise UserError(
+            f"the circuit is silent: {found}, expected at least {LOWEST_RATE_HZ:g} Hz; {advice.wake}"
+        )
     if rates.mean() > HIGHEST_RATE_HZ:
-        raise UserError(f"the circuit is epileptic: {found}, expected at most {HIGHEST_RATE_HZ:g} Hz; {CALM}")
+        raise UserError(
+            f"the circuit is epileptic: {found}, expected at most {HIGHEST_RATE_HZ:g} Hz; {advice.calm}"
+        )
     if chi > HIGHEST_SYNCHRONY:
         expected = f"expected a synchrony of at most {HIGHEST_SYNCHRONY:g}"
-        raise UserError(f"the circuit is epileptic: {found}, {expected}; {CALM}")
+        raise UserError(f"the circuit is epileptic: {found}, {expected}; {advice.calm}")

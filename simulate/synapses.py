@@ -17,9 +17,11 @@ class Synapses:
     Args:
         wiring: The edges.
         decays: Factor per step of the effect of an excitatory and of an inhibitory event.
+        apart: Whether excitation and inhibition are wanted apart, as conductances are.
     """
 
-    def __init__(self, wiring: Wiring, *, decays: tuple[float, float]) -> None:
+    def __init__(self, wiring: Wiring, *, decays: tuple[float, float], apart: bool = False) -> None:
+        self._apart = apart
         self.shortest = int(wiring.delay.min(initial=np.iinfo(np.int64).max))
         # What begins to act in each step from now to the longest delay, excitation and inhibition apart.
         self._coming = np.zeros((int(wiring.delay.max(initial=0)) + 1, 2, wiring.n))
@@ -28,19 +30,31 @@ class Synapses:
         kind = wiring.inhibitory[wiring.source]
         places = np.ravel_multi_index((wiring.delay, kind.astype(int), wiring.target), self._coming.shape)
         self._n_targets = np.bincount(wiring.source, minlength=wiring.n)
-        ends = np.cumsum(self._n_targets)[:-1]
-        self._places = np.split(places, ends)
-        self._weights = np.split(wiring.weight, ends)
+        self._ends = np.cumsum(self._n_targets)[:-1]
+        self._places = np.split(places, self._ends)
+        self.change_weights(wiring.weight)
+
+    def change_weights(self, weight: np.ndarray) -> None:
+        """Give the edges (K,) weights for the events that are delivered from now on."""
+        self._weights = np.split(weight, self._ends)
 
     def advance(self, first: int, n_steps: int) -> np.ndarray:
-        """(n_steps, n) input of the steps from `first` on; at most `shortest` at once."""
-        current = np.empty((n_steps, self._acting.shape[1]))
+        """Input of the steps from `first` on; at most `shortest` at once.
+
+        Returns:
+            (n_steps, n); or, apart, (n_steps, 3, n): excitation, inhibition, and zeros for other input.
+        """
+        n = self._acting.shape[1]
+        current = np.zeros((n_steps, 3, n)) if self._apart else np.empty((n_steps, n))
         for offset in range(n_steps):
             begins = self._coming[(first + offset) % len(self._coming)]
             self._acting *= self._decays
             self._acting += begins
             begins[:] = 0.0
-            np.add(self._acting[0], self._acting[1], out=current[offset])
+            if self._apart:
+                current[offset, :2] = self._acting
+            else:
+                np.add(self._acting[0], self._acting[1], out=current[offset])
         return current
 
     def deliver(self, steps: np.ndarray, neurons: np.ndarray, counts: np.ndarray) -> None:

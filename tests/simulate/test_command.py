@@ -53,7 +53,7 @@ def test_shipped_circuits_work(file, tmp_path, capsys):
         ("units=0", "units=0: expected a number above 0"),
         ("hidden=-1", "hidden=-1: expected 0 or a number above it"),
         ("seed=-1", "seed=-1: expected 0 or a number above it"),
-        ("neuron=izhikevich", "neuron: found 'izhikevich', expected glm or lif"),
+        ("neuron=hodgkin", "neuron: found 'hodgkin', expected glm or lif or conductance or izhikevich"),
         ("glm.emission=gamma", "glm.emission: found 'gamma', expected poisson or bernoulli"),
         ("glm.ceiling_hz=5", "glm.ceiling_hz=5.0: expected more than glm.rate_hz (6.0)"),
         ("glm.ceiling_hz=1e6", "glm.ceiling_hz=1000000.0: expected at most 20000 (100 events in a step)"),
