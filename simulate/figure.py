@@ -43,7 +43,9 @@ def draw_circuit(circuit: Circuit, session: SessionData | None = None) -> Figure
         units = events.units[shown]
         raster.scatter(events.times[shown], units, s=size, marker="|", c=colors[units], linewidths=0.8)
         shaded = " (shaded: higher states)" if circuit.inputs.states else ""
-        raster.set(title=f"First {RASTER_S:g} s{shaded}", xlabel="time (s)", ylabel="unit", ylim=(config.units, -1))
+        raster.set(
+            title=f"First {RASTER_S:g} s{shaded}", xlabel="time (s)", ylabel="unit", ylim=(config.units, -1)
+        )
         bins = np.histogram_bin_edges(seen.rates_hz, bins=15)
         groups = [seen.rates_hz[~inhibitory], seen.rates_hz[inhibitory]]
         names = ["excitatory", "inhibitory"]
