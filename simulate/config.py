@@ -246,6 +246,8 @@ class SimulateConfig(CircuitConfig):
     """Folder for the session file, config.yaml, metrics.json and figures/."""
     session_id: str = "simulated"
     """Name of the session and of its file, OUT/SESSION_ID.h5."""
+    animals: int = 1
+    """Number of animals; several have circuits of their own by the same rule, in OUT/animal_0.h5 and so on."""
     figure: bool = True
     """Draw wiring, raster and rates."""
     overwrite: bool = False
@@ -253,6 +255,7 @@ class SimulateConfig(CircuitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _above_zero(self, "animals")
         name = self.session_id
         if not name.strip() or PurePath(name).name != name:
             raise UserError(

@@ -24,6 +24,7 @@ class Inputs:
 
     def __init__(self, config: CircuitConfig, *, n: int) -> None:
         n_steps, dt, seed = config.steps(config.duration_s), config.dt_s, config.seed
+        self.dt = dt
         self.states: States | None = None
         self.stimulus: Stimulus | None = None
         self.behavior: Behavior | None = None

@@ -8,7 +8,7 @@ orientation in space-time that makes it prefer a direction: Adelson & Bergen 198
     r_j(t)    = Re Σ_u a(u) exp(-2πi ν u) Σ_xy conj(g_j(x, y)) s(x, y, t - u),   a(u) = u exp(-u / τ),  τ = 1 / 2πν
 
 The constant part of g_j is taken off, so that grey and brightness as such move nobody. c_j gives r_j the
-standard deviation `strength` over a reference stimulus of the same kind, 60 s long and drawn first: the input
+standard deviation `strength` over a reference stimulus of the same kind, 240 s long and drawn first: the input
 does not depend on the length of the run.
 """
 
@@ -18,7 +18,7 @@ from scipy.signal import lfilter
 from simulate.frames import CONTRAST, GREY, draw_frames, pixels
 from simulate.input_config import StimulusConfig
 
-REFERENCE_S = 60.0
+REFERENCE_S = 240.0
 CHUNK = 1000  # frames
 
 
