@@ -20,7 +20,7 @@ from neuroformer.connectivity import (
     write_connectivity,
 )
 from neuroformer.connectivity.cross_correlation import cross_correlation
-from neuroformer.connectivity.figures import draw_matrices, draw_precision_recall
+from neuroformer.connectivity.gallery import session_figures
 from neuroformer.connectivity.table import calls, render_calls, render_summary
 from neuroformer.errors import UsageError, UserError
 from neuroformer.files import RunFolder
@@ -110,10 +110,8 @@ def run(config: ConnectivityConfig) -> None:
     write_connectivity(folder.path / "connectivity.h5", sessions)
     scores = {session.session_id: score_session(session) for session in sessions if session.scorable}
     for session in sessions:
-        session_id = session.session_id
-        save_figure(draw_matrices(session), folder.figures / f"matrices_{session_id}.png")
-        if session.scorable:
-            save_figure(draw_precision_recall(session), folder.figures / f"precision_recall_{session_id}.png")
+        for kind, figure in session_figures(session, q=Q):
+            save_figure(figure, folder.figures / f"{kind}_{session.session_id}.png")
 
     pooled = {
         name: mean_scores([by_name[name] for by_name in scores.values()], rng=np.random.default_rng(SEED))

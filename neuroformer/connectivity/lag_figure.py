@@ -83,7 +83,7 @@ def _title(axes: Axes, session: SessionConnectivity, i: int, j: int, *, called: 
             axes.axvline(1000 * session.delays[i, j], color=INK, linewidth=1.3, linestyle=(0, (3, 2)))
     pair = " → ".join(str(session.unit_ids[unit]) for unit in (i, j))
     pair = pair if len(pair) <= 24 else pair[:23] + "…"
-    axes.set_title(pair, fontsize=8.5, pad=3)
+    axes.set_title(pair, fontsize=8.5, pad=3, parse_math=False)
     if said:
         false = session.weights is not None and not session.weights[i, j]
         low, high = axes.get_ylim()
