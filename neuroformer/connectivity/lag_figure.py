@@ -66,7 +66,8 @@ def draw_lag_profiles(
             f"{session.session_id}: {method_label(estimate.name)}, strongest pairs",
             x=0.01, ha="left", fontsize=10, fontweight="bold",
         )  # fmt: skip
-        figure.supylabel("influence of the source on the target", fontsize=9)
+        label = "influence of the source on the target" if n_rows > 1 else "influence"
+        figure.supylabel(label, fontsize=9)
         if session.weights is not None:
             note = "dashed line: true delay; the peak of binned counts can come up to one bin after it"
             figure.supxlabel(note, fontsize=7.5, color=MUTED)
