@@ -17,9 +17,7 @@ from neuroformer.connectivity import (
     score_connectivity,
     write_connectivity,
 )
-from neuroformer.connectivity.figures import draw_matrices, draw_precision_recall
-from neuroformer.connectivity.graph_figure import draw_graph
-from neuroformer.connectivity.lag_figure import draw_lag_profiles
+from neuroformer.connectivity.gallery import session_figures
 from neuroformer.connectivity.table import calls, render_calls, render_summary
 from neuroformer.errors import UserError
 from neuroformer.files import RunFolder
@@ -74,7 +72,8 @@ def run(config: ConnectivityConfig) -> None:
     write_connectivity(folder.path / "connectivity.h5", sessions)
     scores = {session.session_id: score_session(session, config) for session in sessions if session.scorable}
     for file, session in zip(files, sessions, strict=True):
-        draw(session, folder.figures, positions=_positions(file), q=config.q)
+        for kind, figure in session_figures(session, q=config.q, positions=_positions(file)):
+            save_figure(figure, folder.figures / f"{kind}_{session.session_id}.png")
 
     pooled = {
         name: mean_scores(
@@ -123,19 +122,6 @@ def estimate_session(
             weights=None if truth is None else truth.weights,
             delays=None if truth is None else truth.delays,
         ), seconds
-
-
-def draw(session: SessionConnectivity, folder: Path, *, positions: np.ndarray | None, q: float) -> None:
-    """Save all figures of one session."""
-    name = session.session_id
-    save_figure(draw_matrices(session), folder / f"matrices_{name}.png")
-    if session.scorable:
-        save_figure(draw_precision_recall(session, q=q), folder / f"precision_recall_{name}.png")
-    profiles, graph = draw_lag_profiles(session, q=q), draw_graph(session, q=q, positions=positions)
-    if profiles is not None:
-        save_figure(profiles, folder / f"lag_profiles_{name}.png")
-    if graph is not None:
-        save_figure(graph, folder / f"graph_{name}.png")
 
 
 def _positions(file: Path) -> np.ndarray | None:

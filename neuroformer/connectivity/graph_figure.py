@@ -175,13 +175,22 @@ def _draw_units(axes: Axes, places: np.ndarray, unit_ids: np.ndarray, *, circle:
         text = str(unit_id)
         text = text if len(text) <= 10 else text[:9] + "…"
         if not circle:
-            axes.annotate(text, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=size, color=MUTED)
+            axes.annotate(
+                text,
+                (x, y),
+                xytext=(4, 4),
+                textcoords="offset points",
+                fontsize=size,
+                color=MUTED,
+                parse_math=False,
+            )
             continue
         # Along the radius where they would overlap otherwise.
         turn = np.degrees(np.arctan2(y, x)) if len(unit_ids) > 20 else 0.0
         on_left = x < -1e-9
         axes.text(
-            1.06 * x, 1.06 * y, text, fontsize=size, color=MUTED, rotation=turn + 180 * (abs(turn) > 90),
+            1.06 * x, 1.06 * y, text, fontsize=size, color=MUTED, parse_math=False,
+            rotation=turn + 180 * (abs(turn) > 90),
             rotation_mode="anchor", ha="right" if on_left else "left", va="center",
         )  # fmt: skip
 

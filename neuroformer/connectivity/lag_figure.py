@@ -66,7 +66,8 @@ def draw_lag_profiles(
             f"{session.session_id}: {method_label(estimate.name)}, strongest pairs",
             x=0.01, ha="left", fontsize=10, fontweight="bold",
         )  # fmt: skip
-        figure.supylabel("influence of the source on the target", fontsize=9)
+        label = "influence of the source on the target" if n_rows > 1 else "influence"
+        figure.supylabel(label, fontsize=9)
         if session.weights is not None:
             note = "dashed line: true delay; the peak of binned counts can come up to one bin after it"
             figure.supxlabel(note, fontsize=7.5, color=MUTED)
@@ -83,7 +84,7 @@ def _title(axes: Axes, session: SessionConnectivity, i: int, j: int, *, called: 
             axes.axvline(1000 * session.delays[i, j], color=INK, linewidth=1.3, linestyle=(0, (3, 2)))
     pair = " → ".join(str(session.unit_ids[unit]) for unit in (i, j))
     pair = pair if len(pair) <= 24 else pair[:23] + "…"
-    axes.set_title(pair, fontsize=8.5, pad=3)
+    axes.set_title(pair, fontsize=8.5, pad=3, parse_math=False)
     if said:
         false = session.weights is not None and not session.weights[i, j]
         low, high = axes.get_ylim()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from neuroformer.connectivity.estimate import ConnectivityMap
+from neuroformer.connectivity.ranking import off_diagonal
 from neuroformer.connectivity.scores import ConnectivityScores
 from neuroformer.connectivity.store import SessionConnectivity
 
@@ -77,11 +78,14 @@ def calls(sessions: Iterable[SessionConnectivity], *, q: float) -> dict[str, dic
 
 
 def render_calls(sessions: Sequence[SessionConnectivity], *, q: float) -> str:
-    """Lay out, for sessions without known wiring, what each method calls and its strongest pairs.
+    """Lay out, for sessions without known edges, what each method calls and its strongest pairs.
 
     Signs are those of the estimate, source before target.
     """
     parts = []
+    unconnected = {
+        s.session_id for s in sessions if s.weights is not None and not off_diagonal(s.weights).any()
+    }
     for session_id, by_method in calls(sessions, q=q).items():
         rows = []
         for name, entry in by_method.items():
@@ -94,8 +98,11 @@ def render_calls(sessions: Sequence[SessionConnectivity], *, q: float) -> str:
             )
         n_pairs = next(iter(by_method.values()))["n_pairs"]
         table = align_table(("method", "called", "called %", "strongest pairs"), rows, left=(0, 3))
-        parts.append(f"{session_id}: pairs called at q = {q:g} of {n_pairs}\n{table}")
-    return "\n\n".join([*parts, textwrap.fill(CANNOT_KNOW, WIDTH)])
+        truth = " that are not connected" if session_id in unconnected else ""
+        parts.append(f"{session_id}: pairs called at q = {q:g} of {n_pairs}{truth}\n{table}")
+    if any(session.weights is None for session in sessions):
+        parts.append(textwrap.fill(CANNOT_KNOW, WIDTH))
+    return "\n\n".join(parts)
 
 
 def strongest_pairs(estimate: ConnectivityMap, *, q: float, most: int) -> np.ndarray:

@@ -131,6 +131,20 @@ class Run:
         known = {name: values for name, values in scores.items() if "average_precision" in values}
         return dict(sorted(known.items(), key=lambda item: -item[1]["average_precision"]))
 
+    def wiring_intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """95 % intervals of those scores, by estimator and score; empty where none were drawn."""
+        known = {
+            name: {key: _bounds(bounds) for key, bounds in _below(values, "intervals").items()}
+            for name, values in _below(self.metrics("connectivity") or {}, "connectivity").items()
+            if isinstance(values, Mapping)
+        }
+        return {name: {k: b for k, b in bounds.items() if b} for name, bounds in known.items() if bounds}
+
+    def wiring_calls(self, session_id: str) -> dict[str, Mapping[str, Any]]:
+        """What each estimator calls in a session: `n_called`, `called_share`, `n_pairs`, `q`, `strongest` pairs."""
+        calls = _below(self.metrics("connectivity") or {}, "calls", session_id)
+        return {name: entry for name, entry in calls.items() if isinstance(entry, Mapping)}
+
     def config(self, stage: str = "") -> dict[str, Any] | None:
         """The resolved settings of a stage, flat: `{"trainer.max_epochs": 3}`."""
         path = self.path / stage / "config.yaml"

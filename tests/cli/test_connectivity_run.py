@@ -43,6 +43,8 @@ def test_every_estimator_is_scored_and_kept(run: Path, circuit: Callable[..., Pa
     assert {file.name for file in (run / "connectivity/figures").iterdir()} == {
         "matrices_a.png",
         "precision_recall_a.png",
+        "lag_profiles_a.png",
+        "graph_a.png",
     }
 
 

@@ -56,11 +56,14 @@ def test_session_files_alone_give_scores_matrices_and_figures(circuits, tmp_path
     assert stored["known"].weights[0, 1] == 1
     assert stored["unknown"].weights is None
     figures = {file.name for file in (out / "figures").iterdir()}
-    matrices = {f"matrices_{name}.png" for name in ("known", "unknown", "unconnected")}
-    assert figures == {*matrices, "precision_recall_known.png"}
+    names = ("known", "unknown", "unconnected")
+    every = {f"{kind}_{name}.png" for kind in ("matrices", "lag_profiles", "graph") for name in names}
+    assert figures == {*every, "precision_recall_known.png"}
     table = capsys.readouterr().out
     assert "1 of 3 sessions with known wiring" in table
     assert "cross_correlation" in table
+    assert "unconnected: pairs called at q = 0.05 of 6 that are not connected" in table
+    assert metrics["calls"]["unknown"]["cross_correlation"]["strongest"][0]["source"] == "a"
 
 
 def test_without_known_wiring_nothing_is_scored(circuits, tmp_path, capsys):

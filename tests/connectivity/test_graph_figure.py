@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,9 @@ def test_an_empty_graph_and_units_in_one_place_can_be_drawn(tmp_path):
     figure = draw_graph(one, positions=np.zeros((3, 2)))
     assert save_figure(figure, tmp_path / "graph.png", dpi=40).stat().st_size > 1000
     assert draw_graph(one, name="other") is None
+
+
+def test_names_of_units_are_text_and_no_formula(tmp_path):
+    one = dataclasses.replace(session(3), unit_ids=np.array(["$\\x$", "$a", "b$"]))
+    for positions in (None, np.eye(3)):
+        save_figure(draw_graph(one, positions=positions), tmp_path / "graph.png", dpi=40)

@@ -1,5 +1,6 @@
 """Run folders as they are found and read."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +96,17 @@ def test_difference_without_its_own_interval_is_that_of_the_scores(tmp_path: Pat
     gain = Run(tmp_path, "run").gain()
     assert gain is not None
     assert (gain.value, gain.bounds) == (0.25, None)
+
+
+def test_wiring_intervals_and_calls_are_read_where_they_are(fake_run: FakeRun, tmp_path: Path) -> None:
+    run = Run(fake_run(tmp_path / "run", n_units=6), "run")
+    assert run.wiring_intervals() == {}
+    assert run.wiring_calls("circuit-0") == {}
+    file = run.path / "connectivity" / "metrics.json"
+    metrics = json.loads(file.read_text())
+    metrics["connectivity"]["coupling"]["intervals"] = {"average_precision": [0.9, 0.99], "mcc": [None, None]}
+    metrics["calls"] = {"circuit-0": {"coupling": {"n_called": 3.0}, "broken": None}}
+    file.write_text(json.dumps(metrics))
+    assert run.wiring_intervals() == {"coupling": {"average_precision": (0.9, 0.99)}}
+    assert run.wiring_calls("circuit-0") == {"coupling": {"n_called": 3.0}}
+    assert "intervals" not in run.wiring_scores()["coupling"]

@@ -12,35 +12,33 @@ from neuroformer.plotting import (
     INHIBITORY,
     MUTED,
     draw_couplings,
-    method_color,
     method_label,
+    method_line,
     new_figure,
     style,
 )
-from neuroformer.report.blocks import Block, Drawing, Missing, Section, Table, number, plural
+from neuroformer.report.blocks import (
+    Block,
+    Drawing,
+    Missing,
+    Section,
+    Table,
+    plural,
+)
 from neuroformer.report.collect import Couplings, Run
+from neuroformer.report.sections.wiring_tables import calls_table, score_table, session_table
 
 # Beyond this many units single pairs cannot be seen: the best connected are drawn.
 _MOST_UNITS = 150
 _MOST_PANELS = 6
 _PANELS_PER_ROW = 3
 
-# Columns of the table of scores, by the name in metrics.json.
-_SCORES = (
-    ("average_precision", "average precision"),
-    ("auroc", "AUROC"),
-    ("average_precision_excitatory", "AP excitatory"),
-    ("average_precision_inhibitory", "AP inhibitory"),
-    ("direction_accuracy", "direction"),
-    ("sign_accuracy", "sign"),
-)
-
 
 def blocks(run: Run) -> Iterator[Block]:
     """Scores against the truth where it is known, then matrices and curves of the first session."""
     scores = run.wiring_scores()
     if scores:
-        yield _score_table(scores)
+        yield score_table(scores, run.wiring_intervals())
     sessions = run.couplings()
     if not sessions:
         yield Missing(
@@ -63,7 +61,9 @@ def blocks(run: Run) -> Iterator[Block]:
     )
     if session.truth is not None and _has_both(session.truth):
         yield _curves(session, estimators)
-    yield from _session_table(run, list(scores))
+    else:
+        yield from calls_table(run, session, estimators)
+    yield from session_table(run, list(scores))
     meanings = [(method_label(name), session.meanings[name]) for name in estimators if session.meanings[name]]
     if meanings:
         yield Table(
@@ -146,7 +146,7 @@ def _curves(session: Couplings, estimators: Sequence[str]) -> Drawing:
         for name in estimators:
             score = np.nan_to_num(np.abs(session.estimates[name][off_diagonal]))
             precision, recall = precision_recall(score, weights != 0)
-            left.step(recall, precision, where="pre", color=method_color(name), label=method_label(name))
+            left.step(recall, precision, where="pre", label=method_label(name), **method_line(name))
         density = float(np.mean(weights != 0))
         left.axhline(density, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="chance")
         left.set(xlim=(0, 1), ylim=(0, 1.03), title="Finding the edges")
@@ -209,39 +209,6 @@ def _ranked(session: Couplings, scores: Mapping[str, Any]) -> list[str]:
 def _has_both(truth: np.ndarray) -> bool:
     edge = truth[~np.eye(len(truth), dtype=bool)] != 0
     return bool(edge.any() and not edge.all())
-
-
-def _score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
-    columns = [(key, label) for key, label in _SCORES if any(key in values for values in scores.values())]
-    return Table(
-        columns=("estimator", *(label for _, label in columns)),
-        rows=[
-            (method_label(name), *(number(values.get(key)) for key, _ in columns))
-            for name, values in scores.items()
-        ],
-        caption="Agreement with the known wiring over all ordered pairs of different units. Average precision: 1 is a "
-        "perfect ranking, a random one gets the share of pairs that are connected. AUROC: 0.5 is chance; it flatters "
-        "where edges are few, so average precision leads. Excitatory, inhibitory: edges of one kind among all pairs, "
-        "ranked by the signed estimate. Direction: share of one-way pairs with the larger estimate along the edge.",
-        emphasis=list(scores).index("coupling") if "coupling" in scores else None,
-    )
-
-
-def _session_table(run: Run, estimators: Sequence[str]) -> Iterator[Table]:
-    sessions: dict[str, Any] = (run.metrics("connectivity") or {}).get("sessions") or {}
-    if len(sessions) < 2 or not estimators:
-        return
-    yield Table(
-        columns=("session", *(method_label(name) for name in estimators)),
-        rows=[
-            (
-                session,
-                *(number(entry.get(name, {}).get("average_precision")) for name in estimators),
-            )
-            for session, entry in sessions.items()
-        ],
-        summary=f"Average precision in each of the {len(sessions)} sessions",
-    )
 
 
 def _matrices_caption(session: Couplings, *, n_sessions: int, n_estimators: int) -> str:
