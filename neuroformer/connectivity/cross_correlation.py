@@ -19,8 +19,8 @@ from scipy import sparse
 
 from neuroformer.connectivity.counts import BinnedCounts, bin_events, binned_blocks
 from neuroformer.connectivity.estimate import ConnectivityMap
-from neuroformer.connectivity.nulls import count_p_values, peak_p_values
-from neuroformer.errors import UsageError, UserError
+from neuroformer.connectivity.nulls import count_p_values, peak_p_values, pooled_variance
+from neuroformer.errors import UserError
 from neuroformer.session import Session
 
 DENSE_ABOVE = 0.1  # share of non-zero counts above which dense products are faster than sparse ones
@@ -52,6 +52,7 @@ def cross_correlation(
         surrogates: Number of shifted recordings.
 
     Raises:
+        UsageError: There is an `rng` but fewer than two surrogates.
         UserError: No valid interval is longer than ``n_lags`` bins.
     """
     moments = LaggedMoments(n_units=session.n_units, n_lags=n_lags)
@@ -92,26 +93,22 @@ def _peak(profile: np.ndarray) -> np.ndarray:
 def _p_values(
     recording: BinnedCounts, profile: np.ndarray, *, rng: np.random.Generator, surrogates: int
 ) -> np.ndarray:
-    if surrogates < 1:
-        raise UsageError(
-            f"surrogates={surrogates}: expected 1 or more, the spread of the null comes from them"
-        )
     n_lags, n_units, _ = profile.shape
     n = recording.n_bins
     mean = recording.totals / n
     squares = sum((interval**2).sum(axis=0) for interval in recording.intervals)
     spread = np.sqrt(np.maximum(squares / n - mean**2, 0))
     coincidences = n * spread[:, None] * spread  # (S, T) in a correlation of 1
-    variance, peaks = np.zeros((n_units, n_units)), []
+    squares, peaks = [], []
     for _ in range(surrogates):
         moments = LaggedMoments(n_units=n_units, n_lags=n_lags)
         for interval in recording.shifted(rng, least_bins=2 * n_lags + 1).intervals:
             moments.add(interval, continues=False)
         null = filtered_correlation(moments)
-        variance += (null**2).mean(axis=0) / surrogates
+        squares.append((null**2).mean(axis=0))
         peaks.append(_peak(null))
     expected = n * mean[:, None] * mean
-    variance *= coincidences**2
+    variance = pooled_variance(np.array(squares) * coincidences**2, expected)
     return peak_p_values(
         count_p_values(_peak(profile) * coincidences, expected, variance),
         np.stack([count_p_values(peak * coincidences, expected, variance) for peak in peaks]),

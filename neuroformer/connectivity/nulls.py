@@ -46,8 +46,7 @@ def surrogate_p_values(
     p_values = np.ones(statistic.shape)
     if variance[off].any():
         d0, prior = variance_prior(variance[off], n - 1)
-        weight = 1.0 if np.isinf(d0) else d0 / (d0 + n - 1)
-        moderated = weight * prior + (1 - weight) * variance
+        moderated = _moderate(variance, n - 1, d0, prior)
         t = (statistic - mean) / np.sqrt(moderated * (1 + 1 / n))
         tail = stats.norm.sf if np.isinf(d0) else stats.t(d0 + n - 1).sf
         p_values = 2 * tail(np.abs(t)) if alternative == "two-sided" else tail(t)
@@ -67,6 +66,37 @@ def variance_prior(variance: np.ndarray, d: float) -> tuple[float, float]:
         return np.inf, float(np.exp(e.mean()))
     half = trigamma_inverse(float(excess))
     return 2 * half, float(np.exp(e.mean() + special.digamma(half) - np.log(half)))
+
+
+def _moderate(variance: np.ndarray, d: float, d0: float, prior: float) -> np.ndarray:
+    weight = 1.0 if np.isinf(d0) else d0 / (d0 + d)
+    return weight * prior + (1 - weight) * variance
+
+
+def pooled_variance(squares: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Variance of every pair from surrogates whose lags were averaged, moderated over pairs as a ratio to `expected`.
+
+    As in `surrogate_p_values`, but for one variance at all lags. How many degrees of freedom an average over lags
+    has is told by its own spread over surrogates: 2 / (squared coefficient of variation) each.
+
+    Args:
+        squares: (R, S, T) mean over lags of the squared statistic, of R ≥ 2 surrogates.
+        expected: (S, T) what the variance would be under the simplest null; pairs where it is 0 keep their own.
+
+    Raises:
+        UsageError: There are fewer than two surrogates.
+    """
+    n = len(squares)
+    if n < 2:
+        raise UsageError(f"surrogates={n}: expected 2 or more, the spread of the null comes from them")
+    mean = squares.mean(axis=0)
+    known = (expected > 0) & (mean > 0) & ~np.eye(len(mean), dtype=bool)
+    if not known.any():
+        return mean
+    variation = (squares.var(axis=0, ddof=1)[known] / mean[known] ** 2).mean()
+    d = n * max(1.0, 2 / max(variation, 1e-6))
+    ratio = np.divide(mean, expected, out=np.zeros_like(mean), where=known)
+    return np.where(known, _moderate(ratio, d, *variance_prior(ratio[known], d)) * expected, mean)
 
 
 def trigamma_inverse(value: float) -> float:

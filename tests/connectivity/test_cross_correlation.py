@@ -142,3 +142,26 @@ def test_more_lags_than_bins_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"circuit\.h5: no valid interval is longer than 20 lags of 0\.005 s"):
         cross_correlation(session, bin_s=BIN_S, n_lags=20)
     session.close()
+
+
+def test_p_values_come_with_a_generator_and_change_nothing_else(tmp_path):
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(rng.uniform(0.02, 0.1, 25), size=(20_000, 25))
+    counts[:, 4] = 0
+    counts[3:, 1] += counts[:-3, 0] * (rng.random(19_997) < 0.2)
+    with Session(write_counts(tmp_path / "circuit.h5", counts)) as session:
+        without = cross_correlation(session, bin_s=BIN_S, n_lags=6)
+        one, two = (
+            cross_correlation(session, bin_s=BIN_S, n_lags=6, rng=np.random.default_rng(1), surrogates=10)
+            for _ in range(2)
+        )
+    assert without.p_values is None
+    np.testing.assert_array_equal(without.matrix, one.matrix)
+    np.testing.assert_array_equal(one.p_values, two.p_values)
+    p = off_diagonal(one.p_values)
+    assert np.mean(p < 0.05) < 0.08
+    assert np.mean(p < 0.5) > 0.35
+    assert one.called(0.05)[0, 1]
+    assert one.called(0.05).sum() <= 3
+    silent = np.delete(one.p_values[4], 4)
+    assert (silent == 1).all()

@@ -6,6 +6,7 @@ from neuroformer.connectivity.nulls import (
     count_p_values,
     genomic_control,
     peak_p_values,
+    pooled_variance,
     surrogate_p_values,
     trigamma_inverse,
     variance_prior,
@@ -60,6 +61,17 @@ def test_the_prior_of_variances_is_found(rng):
 @pytest.mark.parametrize("value", [1e-4, 0.3, 1.0, 50.0])
 def test_trigamma_inverse_inverts(value):
     assert special.polygamma(1, trigamma_inverse(value)) == pytest.approx(value, rel=1e-8)
+
+
+def test_a_variance_of_all_lags_is_moderated_by_what_its_average_is_worth(rng):
+    expected = rng.uniform(1, 5, (40, 40))
+    alike = (rng.standard_normal((10, 8, 40, 40)) ** 2).mean(axis=1) * 2 * expected
+    np.testing.assert_allclose(off_diagonal(pooled_variance(alike, expected) / expected), 2, rtol=0.1)
+    true = expected * rng.choice([1.0, 9.0], (40, 40))
+    unlike = (rng.standard_normal((10, 8, 40, 40)) ** 2).mean(axis=1) * true
+    assert np.corrcoef(off_diagonal(pooled_variance(unlike, expected)), off_diagonal(true))[0, 1] > 0.9
+    with pytest.raises(UsageError, match="surrogates=1"):
+        pooled_variance(alike[:1], expected)
 
 
 def test_pairs_that_never_vary_are_not_significant(rng):

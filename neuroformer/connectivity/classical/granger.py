@@ -9,8 +9,9 @@ and, for each pair, the same without the source i:
     G[i, j] = ln(σ²_j without i / σ²_j)                      (Granger 1969, Econometrica 37:424;
                                                              conditional: Geweke 1984, J. Am. Stat. Assoc. 79:907)
 
-p has the least Bayesian information criterion, n ln |Σ| + p N² ln n (Barnett & Seth 2014, J. Neurosci. Methods
-223:50). Leaving a source out needs no second fit: in least squares (n − N p − 1) (exp G − 1) / p is its Wald statistic,
+p has the least Akaike information criterion, n ln |Σ| + 2 p N² (Barnett & Seth 2014, J. Neurosci. Methods 223:50). The
+Bayesian one, p N² ln n, grows with all N² pairs of which few are connected: it stops at orders below the delays.
+Leaving a source out needs no second fit: in least squares (n − N p − 1) (exp G − 1) / p is its Wald statistic,
 which has the F distribution with p and n − N p − 1 degrees of freedom where there is no influence.
 """
 
@@ -23,6 +24,7 @@ from neuroformer.connectivity.classical.lagged import autocovariance, check_lags
 from neuroformer.connectivity.classical.var import Regression, past_covariance, past_with_present, regress
 from neuroformer.connectivity.counts import BinnedCounts
 from neuroformer.connectivity.estimate import ConnectivityMap
+from neuroformer.errors import UsageError
 
 ORDERS = (1, 2, 3, 5, 8, 13, 20, 32)
 
@@ -34,6 +36,7 @@ def granger_causality(
     rng: np.random.Generator | None = None,
     surrogates: int = 20,
     order: int | None = None,
+    criterion: str = "aic",
 ) -> ConnectivityMap:
     """Estimate who drives whom by Granger causality given all other units, with the sign of the summed weights.
 
@@ -44,19 +47,29 @@ def granger_causality(
         surrogates: Not used.
         order: Order of the autoregression; by default chosen by the information criterion among
             1, 2, 3, 5, 8, 13, 20, 32, going up until it no longer falls.
+        criterion: ``aic`` or ``bic``, by which the order is chosen.
 
     Raises:
+        UsageError: `order` is not 1 to `n_lags`, or the criterion is unknown.
         UserError: No valid interval is longer than `n_lags` bins.
     """
     del rng, surrogates
     check_lags(counts, n_lags)
+    if order is not None and not 1 <= order <= n_lags:
+        raise UsageError(f"order={order}: expected 1 to the largest lag, {n_lags} bins")
+    if criterion not in ("aic", "bic"):
+        raise UsageError(f"criterion={criterion!r}: expected aic or bic")
     active = np.flatnonzero(counts.totals)
     gamma = autocovariance(counts, n_lags=n_lags)[:, active][:, :, active]
     active, gamma = _varying(active, gamma)
     matrix, p_values = np.zeros((counts.n_units,) * 2), np.ones((counts.n_units,) * 2)
     profile = np.zeros((counts.n_units, counts.n_units, n_lags), np.float32)
     if len(active):
-        fit = fit_order(gamma, order) if order else choose_order(gamma, n_bins=counts.n_bins)
+        fit = (
+            fit_order(gamma, order)
+            if order
+            else choose_order(gamma, n_bins=counts.n_bins, criterion=criterion)
+        )
         p = len(fit.weights)
         left = counts.n_bins - len(active) * p - 1
         wald = explained(fit) / np.diag(
@@ -89,15 +102,16 @@ def fit_order(gamma: np.ndarray, order: int) -> Regression:
     return regress(past_covariance(gamma, groups), past_with_present(gamma, groups), gamma[0])
 
 
-def choose_order(gamma: np.ndarray, *, n_bins: int) -> Regression:
+def choose_order(gamma: np.ndarray, *, n_bins: int, criterion: str) -> Regression:
     """Fit orders upwards until the information criterion rises, and return the best fit."""
     n_units, best, lowest = gamma.shape[1], None, np.inf
+    cost = 2.0 if criterion == "aic" else np.log(n_bins)
     for order in (o for o in ORDERS if o < len(gamma)):
         fit = fit_order(gamma, order)
-        criterion = n_bins * np.linalg.slogdet(fit.residual)[1] + order * n_units**2 * np.log(n_bins)
-        if criterion >= lowest:
+        value = n_bins * np.linalg.slogdet(fit.residual)[1] + order * n_units**2 * cost
+        if value >= lowest:
             break
-        best, lowest = fit, criterion
+        best, lowest = fit, value
     assert best is not None
     return best
 

@@ -2,26 +2,33 @@
 
 The spike time tiling coefficient, STTC (Cutts & Eglen 2014, J. Neurosci. 34:14288), with tiles that reach forward from
 the source and backward from the target, the directed form dSTTC as compared with other methods by Donner et al. 2024
-(PLoS Comput. Biol. 20:e1011964):
+(PLoS Comput. Biol. 20:e1011964), moved over delays:
 
-    dSTTC[i, j] = ½ (P_i − T_j) / (1 − P_i T_j) + ½ (P_j − T_i) / (1 − P_j T_i)
+    D[i, j](l) = ½ (P_i − T_j) / (1 − P_i T_j) + ½ (P_j − T_i) / (1 − P_j T_i)
+    estimate[i, j] = D(l*),        l* = argmax over delays l of |D[i, j](l)|
 
-    T_i  share of all bins that lie 1 … w bins after an event of the source i,
-    T_j  share of all bins that lie 1 … w bins before an event of the target j,
+    T_i  share of all bins that lie l … l + w − 1 bins after an event of the source i,
+    T_j  share of all bins that lie l … l + w − 1 bins before an event of the target j,
     P_i  share of the source's events that lie in the target's tiles, P_j of the target's events in the source's.
 
-It is 0 for independent trains whatever their rates, between −1 and 1; several events of a bin count as one.
+D is 0 for independent trains whatever their rates, between −1 and 1; several events of a bin count as one. A tile as
+long as the longest delay instead of a moving one would dilute what a synapse does within it.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
-from neuroformer.connectivity.classical.lagged import JoinedTrains, check_lags, join, lagged_products
+from neuroformer.connectivity.classical.lagged import (
+    JoinedTrains,
+    check_lags,
+    join,
+    lagged_products,
+    take_peak,
+)
 from neuroformer.connectivity.counts import BinnedCounts
 from neuroformer.connectivity.estimate import ConnectivityMap
-from neuroformer.connectivity.nulls import surrogate_p_values
+from neuroformer.connectivity.nulls import count_p_values, peak_p_values, pooled_variance
 
 
 def directed_sttc(
@@ -30,44 +37,52 @@ def directed_sttc(
     n_lags: int,
     rng: np.random.Generator,
     surrogates: int = 20,
-    tile_s: float = 0.02,
+    tile_s: float = 0.01,
 ) -> ConnectivityMap:
-    """Estimate who drives whom by the directed spike time tiling coefficient.
+    """Estimate who drives whom by the directed spike time tiling coefficient at its best delay.
 
-    The profile holds the coefficient with the one bin at each lag as the tile. p-values are two-sided against
-    surrogates in which every train is shifted in time around its interval.
+    p-values: D times the harmonic mean of both units' events is about the number of coincidences above what rates
+    foretell. It is compared with a Poisson count scaled to its variance over surrogates whose trains are shifted
+    in time, all delays together; the surrogates' own peaks tell how much was gained by choosing the delay.
 
     Args:
         counts: The recording.
-        n_lags: Largest lag L in bins: of the profile, and of a tile.
+        n_lags: Largest lag L in bins that a tile reaches; delays are 1 … L − w + 1, each
+            given in the map by the middle of its tile.
         rng: Source of the shifts.
         surrogates: Number of shifted recordings.
-        tile_s: Reach of a tile in seconds, of which whole bins are taken, from 1 to `n_lags`. A tile much longer
-            than a synapse's effect dilutes it.
+        tile_s: Width of a tile in seconds, of which whole bins w are taken, from 1 to `n_lags`.
 
     Raises:
+        UsageError: `surrogates` is below 2.
         UserError: No valid interval is longer than `n_lags` bins.
     """
     check_lags(counts, n_lags)
-    reach = int(np.clip(round(tile_s / counts.bin_s), 1, n_lags))
-    after, before = range(1, reach + 1), range(-reach, 0)
-    trains = join(counts, gap=n_lags)
-    null = np.stack(
-        [
-            tiling_coefficient(
-                join(counts.shifted(rng, least_bins=2 * n_lags + 1), gap=n_lags), source=after, target=before
-            )
-            for _ in range(surrogates)
-        ]
-    )
-    matrix = tiling_coefficient(trains, source=after, target=before)
+    width = int(np.clip(round(tile_s / counts.bin_s), 1, n_lags))
+    n_delays = n_lags - width + 1
+    profile = tiling_by_delay(join(counts, gap=n_lags), width=width, n_delays=n_delays)
+    squares, peaks = [], []
+    for _ in range(surrogates):
+        shifted = counts.shifted(rng, least_bins=2 * n_lags + 1)
+        null = tiling_by_delay(join(shifted, gap=n_lags), width=width, n_delays=n_delays)
+        squares.append((null**2).mean(axis=0))
+        peaks.append(take_peak(null)[0])
+    n_events = np.maximum(counts.totals, 1)
+    coincidences = 2 / (1 / n_events[:, None] + 1 / n_events)  # (S, T)
+    expected = counts.totals[:, None] * counts.totals * width / counts.n_bins
+    variance = pooled_variance(np.array(squares) * coincidences**2, expected)
+    (matrix,) = take_peak(profile)
     return ConnectivityMap(
         name="directed_sttc",
         matrix=matrix,
-        lag_profile=np.moveaxis(_by_lag(trains, n_lags=n_lags), 0, -1).astype(np.float32),
-        lags_s=np.arange(1, n_lags + 1) * counts.bin_s,
-        p_values=surrogate_p_values(matrix, null),
-        description=f"spike time tiling coefficient, tiles of {reach * counts.bin_s:g} s forward in time",
+        lag_profile=np.moveaxis(profile, 0, -1).astype(np.float32),
+        lags_s=(np.arange(1, n_delays + 1) + (width - 1) / 2) * counts.bin_s,  # the middle of the tile
+        p_values=peak_p_values(
+            count_p_values(matrix * coincidences, expected, variance),
+            np.stack([count_p_values(peak * coincidences, expected, variance) for peak in peaks]),
+            n_lags=n_delays,
+        ),
+        description=f"directed spike time tiling coefficient at its best delay, tiles of {width * counts.bin_s:g} s",
     )
 
 
@@ -87,14 +102,20 @@ def tiling_coefficient(trains: JoinedTrains, *, source: range, target: range) ->
     )
 
 
-def _by_lag(trains: JoinedTrains, *, n_lags: int) -> np.ndarray:
-    """(L, S, T) coefficient with tiles of one bin, which is met by as many sources as targets."""
-    events: sparse.csr_array = trains.binary()
-    n_events = events.sum(axis=0)
-    tiled = n_events / np.count_nonzero(trains.valid)
-    met = lagged_products(events, events, n_lags=n_lags)
+def tiling_by_delay(trains: JoinedTrains, *, width: int, n_delays: int) -> np.ndarray:
+    """(delays, S, T) directed coefficient with tiles of `width` bins, delays 1 … `n_delays`.
+
+    A delay moves the tiles and leaves them as they are, but for what is cut off at the end of an interval, which
+    the shares T do not see.
+    """
+    events, n_bins = trains.binary(), np.count_nonzero(trains.valid)
+    source_tiles, target_tiles = trains.dilated(range(width)), trains.dilated(range(1 - width, 1))
     return _coefficient(
-        source_met=met, target_met=met, n_events=n_events, source_tiled=tiled, target_tiled=tiled
+        source_met=lagged_products(events, target_tiles, n_lags=n_delays),
+        target_met=lagged_products(source_tiles, events, n_lags=n_delays),
+        n_events=events.sum(axis=0),
+        source_tiled=source_tiles.sum(axis=0) / n_bins,
+        target_tiled=target_tiles.sum(axis=0) / n_bins,
     )
 
 

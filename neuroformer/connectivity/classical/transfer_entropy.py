@@ -25,7 +25,7 @@ from neuroformer.connectivity.classical.lagged import (
 )
 from neuroformer.connectivity.counts import BinnedCounts
 from neuroformer.connectivity.estimate import ConnectivityMap
-from neuroformer.connectivity.nulls import peak_p_values
+from neuroformer.connectivity.nulls import peak_p_values, pooled_variance
 from neuroformer.errors import UsageError
 
 
@@ -54,26 +54,26 @@ def delayed_transfer_entropy(
             transfer entropy over all delays that lies this many bins or fewer from its peak.
 
     Raises:
-        UsageError: `history_bins` is not 1 to 4, or `surrogates` is below 1.
+        UsageError: `history_bins` is not 1 to 4, or `surrogates` is below 2.
         UserError: No valid interval is longer than `n_lags` or `history_bins` bins.
     """
     if not 1 <= history_bins <= 4:
         raise UsageError(f"history_bins={history_bins}: expected 1 to 4, tables double with each bin")
-    if surrogates < 1:
-        raise UsageError(f"surrogates={surrogates}: expected 1 or more, the null's scale comes from them")
     check_lags(counts, max(n_lags, history_bins))
     gap, freedom = max(n_lags, history_bins), 2**history_bins
 
     def measure(recording: BinnedCounts) -> tuple[np.ndarray, np.ndarray]:
         return likelihood_ratio(join(recording, gap=gap), n_lags=n_lags, history_bins=history_bins)
 
+    fires = counts.totals > 0
     ratio, sign = measure(counts)  # (L, S, T) each
-    total, peaks = np.zeros(ratio.shape[1:]), []
+    means, peaks = [], []
     for _ in range(surrogates):
         null, _sign = measure(counts.shifted(rng, least_bins=2 * gap + 1))
-        total += null.mean(axis=0)
+        means.append(null.mean(axis=0))
         peaks.append(null.max(axis=0))
-    scale = total / surrogates / freedom
+    scale = pooled_variance(np.array(means), np.full(ratio.shape[1:], float(freedom))) / freedom
+    scale[~fires[:, None] | ~fires] = 0
     n_bins = sum(max(interval.shape[0] - gap, 0) for interval in counts.intervals)
     entropy = ratio / (2 * np.log(2) * n_bins)
     peak, at_peak = take_peak(entropy, sign)
