@@ -15,7 +15,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ class PoissonGLM(nn.Module):
             torch.save(content, temporary)
 
     @classmethod
-    def load(cls, path: Path) -> PoissonGLM:
+    def load(cls, path: Path) -> Self:
         """Read what `save` wrote; nothing in the file is executed."""
         content = torch.load(path, weights_only=True)
         state, chosen = content.pop("state"), content.pop("chosen")
