@@ -25,6 +25,7 @@ _INNER_STEPS = 200
 _INNER_TOLERANCE = 1e-3
 _LARGEST_STEP = 2.0  # of a coefficient of own history; exp is far from its parabola beyond
 _HALVINGS = 8
+_STALE_AFTER = 5  # steps after which the diagonal is computed anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +51,11 @@ class Penalty:
     strength: Tensor
     history_ridge: float
 
-    def per_target(self, history: Tensor, pairs: Tensor, targets: Tensor) -> Tensor:
-        """(targets,) nats."""
+    def per_target(self, pairs: Tensor, targets: Tensor) -> Tensor:
+        """(M,) nats of the couplings (K, N, M) of some targets."""
         norm = pairs.square().sum(0)
         norm = norm.sqrt() if self.kind == "group_lasso" else 0.5 * norm
-        return (self.strength[:, targets] * norm).sum(0) + 0.5 * self.history_ridge * history.square().sum(1)
+        return (self.strength[:, targets] * norm).sum(0)
 
     def shrink(self, pairs: Tensor, strength: Tensor) -> Tensor:
         """Proximal operator for pairs (K, N, M) and strengths (N, M) in the units of the quadratic term."""
@@ -80,7 +81,7 @@ def log_likelihood(features: EventFeatures, p: Parameters) -> float:
 
 
 def optimality(features: EventFeatures, p: Parameters, penalty: Penalty) -> Tensor:
-    """(N,) norm of the smallest subgradient of each target's objective, couplings and own history together, in nats."""
+    """(N,) norm of the smallest subgradient of each target's objective in nats; 0 for targets without events, which are not fitted."""
     history, pairs = slopes(features, p)
     history = history + penalty.history_ridge * p.history
     if penalty.kind == "ridge":
@@ -91,7 +92,7 @@ def optimality(features: EventFeatures, p: Parameters, penalty: Penalty) -> Tens
         silent = (pairs.square().sum(0).sqrt() - penalty.strength).clamp(min=0).square()
         left = torch.where(norm > 0, active, silent)
     left = left.fill_diagonal_(0)
-    return (left.sum(0) + history.square().sum(1)).sqrt()
+    return (left.sum(0) + history.square().sum(1)).sqrt() * (features.events > 0)
 
 
 def solve(
@@ -122,8 +123,11 @@ def solve(
         features.linear(history[left], pairs[:, :, left], left), features.events[left]
     )
     bias[left] = shift
-    metric = None if correlation is None else _Metric(features, log_intensity, left, penalty, correlation)
-    for _ in range(max_steps):
+    rounding = 0.1 * torch.finfo(log_intensity.dtype).eps
+    metric, damping = None, torch.ones(features.n_units, dtype=torch.float64)
+    for step in range(max_steps):
+        if correlation is not None and step % _STALE_AFTER == 0:
+            metric = _Metric(features, log_intensity, left, penalty, correlation)
         n = features.events[left]
         intensity = log_intensity.exp()
         own, paired = features.moments(intensity, left)
@@ -136,11 +140,9 @@ def solve(
         curvature += (penalty.history_ridge + 1e-6) * torch.eye(own.shape[1])
         change_h = -torch.linalg.solve(curvature, slope_h)
         change_h /= (change_h.abs().amax(1, keepdim=True) / _LARGEST_STEP).clamp(min=1)
-        change_x = torch.zeros_like(x) if metric is None else metric.step(slope_x, x, left)
-        old = penalty.per_target(h, x, left)
-        ridge = 0.5 * penalty.history_ridge * (h.square().sum(1) - (h + change_h).square().sum(1))
-        ridge += penalty.history_ridge * (h * change_h).sum(1)  # the slope has its linear part
-        promised = old - penalty.per_target(h + change_h, x + change_x, left) - ridge
+        change_x = torch.zeros_like(x) if metric is None else metric.step(slope_x, x, left, damping[left])
+        old = penalty.per_target(x, left)
+        promised = old - penalty.per_target(x + change_x, left)
         promised -= (slope_h * change_h).sum(1) + (slope_x * change_x).sum((0, 1))
         busy = promised > tolerance * n
         if not busy.any():
@@ -150,19 +152,20 @@ def solve(
             change_h, change_x, promised = change_h[busy], change_x[:, :, busy], promised[busy]
             log_intensity = log_intensity[busy]
         log_gain = features.linear(change_h, change_x, left)
-        linear = (features.events_history[left] * change_h).sum(1)
-        linear += (features.events_pairs[:, :, left] * change_x).sum((0, 1))
+        slope = (features.events_pairs[:, :, left] * change_x).sum((0, 1))
+        slope += ((features.events_history[left] - penalty.history_ridge * h) * change_h).sum(1)
+        bend = 0.5 * penalty.history_ridge * change_h.square().sum(1)
         length = torch.ones_like(n)
         for _ in range(_HALVINGS):
             moved = torch.addcmul(log_intensity, log_gain, length.to(log_gain.dtype)[:, None])
-            grown = moved.exp().sum(1, dtype=torch.float64)
-            risen = n * (grown / n).log() - length * linear - old
-            risen += penalty.per_target(h + length[:, None] * change_h, x + length * change_x, left)
-            worse = ~(risen <= -0.1 * length * promised + 1e-8 * n)
+            risen = n * (moved.exp().sum(1, dtype=torch.float64) / n).log() - length * slope
+            risen += length.square() * bend + penalty.per_target(x + length * change_x, left) - old
+            worse = ~(risen <= -0.1 * length * promised + rounding * n)
             if not worse.any():
                 break
             length = torch.where(worse, 0.5 * length, length)
         length = torch.where(worse, 0.0, length)
+        damping[left] = torch.where(length < 1, 2 * damping[left], (0.7 * damping[left]).clamp(min=1))
         shift, log_intensity = _normalized(
             torch.addcmul(log_intensity, log_gain, length.to(log_gain.dtype)[:, None]), n
         )
@@ -201,10 +204,14 @@ class _Metric:
         self.free = 1 - torch.eye(features.n_units)
         self.largest = float(torch.linalg.eigvalsh(correlation)[-1])
 
-    def step(self, slope: Tensor, start: Tensor, targets: Tensor) -> Tensor:
+    def step(self, slope: Tensor, start: Tensor, targets: Tensor, damping: Tensor) -> Tensor:
         """Change of the couplings (K, N, M) of some targets to the minimum of the penalised quadratic model."""
         dtype = self.correlation.dtype
-        begin, slope, scale = start.to(dtype), slope.to(dtype), self.scale[:, :, targets].to(dtype)
+        begin, slope, scale = (
+            start.to(dtype),
+            slope.to(dtype),
+            (self.scale[:, :, targets] * damping.sqrt()).to(dtype),
+        )
         step = 1 / (self.largest * scale.square().amax(0))  # (N, M)
         strength = self.penalty.strength[:, targets].to(dtype) * step
         step = step * self.free[:, targets].to(dtype)
@@ -218,6 +225,6 @@ class _Metric:
             heavier = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
             ahead = following + torch.where(uphill, 0.0, (momentum - 1) / heavier) * change
             z, momentum = following, heavier
-            if change.norm() <= _INNER_TOLERANCE * (z - begin).norm():
+            if (change.norm(dim=(0, 1)) <= _INNER_TOLERANCE * (z - begin).norm(dim=(0, 1))).all():
                 break
         return (z - begin).double()
