@@ -56,25 +56,24 @@ class EventFeatures:
         self._kept = list(map(self._filter, self._past)) if fits else None
         counts = torch.cat([past[self.margin :] for past in self._past]).T  # (N, T)
         self.events = counts.sum(1, dtype=torch.float64)
-        self.events_history, self.events_pairs = self.moments(counts.to(dtype))
+        self.events_history, self.events_pairs = self.moments(counts.to(dtype), torch.arange(self.n_units))
 
     def linear(self, history: Tensor, pairs: Tensor, targets: Tensor) -> Tensor:
         """(targets, T) log-gain of own history (targets, H) and couplings (K, N, targets)."""
         weight = pairs.flatten(0, 1).T.to(self.basis.dtype)
-        own_weight = history.to(self.basis.dtype).unsqueeze(2)
+        own_weight = history.to(self.basis.dtype).unsqueeze(1)
         found = self.basis.new_empty(len(targets), self.n_bins)
         for at, own, features in self._blocks():
             part = weight @ features.T
-            found[:, at] = part.add_((own[targets] @ own_weight).squeeze(2))
+            found[:, at] = part.add_((own_weight @ self._rows(own, targets)).squeeze(1))
         return found
 
-    def moments(self, intensity: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def moments(self, intensity: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Σ_t λ_j(t) times own-history (targets, H) and coupling features (K, N, targets), for λ (targets, T)."""
         own_sum = torch.zeros(len(intensity), len(self.basis), dtype=torch.float64)
         sums = torch.zeros(len(intensity), len(self.kernels) * self.n_units, dtype=torch.float64)
         for at, own, features in self._blocks():
-            chosen = own if targets is None else own[targets]
-            own_sum += (chosen.mT @ intensity[:, at].unsqueeze(2)).squeeze(2)
+            own_sum += (self._rows(own, targets) * intensity[:, None, at]).sum(2)
             sums += intensity[:, at] @ features
         return own_sum, self._as_pairs(sums)
 
@@ -82,8 +81,8 @@ class EventFeatures:
         """Σ_t λ_j(t) φ φᵀ of own-history features, (targets, H, H)."""
         found = torch.zeros(len(intensity), len(self.basis), len(self.basis), dtype=torch.float64)
         for at, own, _ in self._blocks():
-            chosen = own[targets]
-            found += (chosen * intensity[:, at].unsqueeze(2)).mT @ chosen
+            chosen = self._rows(own, targets)
+            found += (chosen * intensity[:, None, at]) @ chosen.mT
         return found
 
     def pair_second_moments(self, intensity: Tensor) -> Tensor:
@@ -106,6 +105,9 @@ class EventFeatures:
         correlation = covariance / scale[:, None] / scale
         return correlation, covariance.diagonal().double().view(len(self.kernels), -1)
 
+    def _rows(self, own: Tensor, targets: Tensor) -> Tensor:
+        return own if len(targets) == self.n_units else own[targets]
+
     def _as_pairs(self, sums: Tensor) -> Tensor:
         return sums.T.reshape(len(self.kernels), self.n_units, -1).contiguous()
 
@@ -117,9 +119,9 @@ class EventFeatures:
         return torch.cat([missing, counts])
 
     def _filter(self, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Own-history features (N, T, H) and coupling features (T, K·N) of a block."""
+        """Own-history features (N, H, T) and coupling features (T, K·N) of a block."""
         counts = past.to(self.basis.dtype).unsqueeze(0)
-        own = causal_filter(counts, self.basis, self.margin)[0].transpose(0, 1).contiguous()
+        own = causal_filter(counts, self.basis, self.margin)[0].permute(1, 2, 0).contiguous()
         return own, causal_filter(counts, self.kernels, self.margin)[0].transpose(1, 2).flatten(
             1
         ).contiguous()

@@ -29,7 +29,7 @@ from neuroformer.metrics import bits_per_spike
 from neuroformer.model.filters import log_basis
 from neuroformer.settings.many_basis_glm import ManyBasisGLMConfig
 
-_PATH_SLACK = 30  # the path needs no more than this many times the final tolerance
+_PATH_SLACK = 50  # the path needs no more than this many times the final tolerance
 _ENOUGH_WORSE = 0.003  # bits per spike below the best at which a path only over-fits
 
 

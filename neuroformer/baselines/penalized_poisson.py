@@ -68,7 +68,7 @@ def slopes(features: EventFeatures, p: Parameters) -> tuple[Tensor, Tensor]:
     """Gradient of the negative log-likelihood, the bias at its optimum: history (N, H) and pairs (K, N, N), in nats."""
     targets = torch.arange(features.n_units)
     intensity = _normalized(features.linear(p.history, p.pairs, targets), features.events)[1].exp()
-    own, pairs = features.moments(intensity)
+    own, pairs = features.moments(intensity, targets)
     return own - features.events_history, pairs - features.events_pairs
 
 
@@ -81,7 +81,7 @@ def log_likelihood(features: EventFeatures, p: Parameters) -> float:
 
 
 def optimality(features: EventFeatures, p: Parameters, penalty: Penalty) -> Tensor:
-    """(N,) norm of the smallest subgradient of each target's objective in nats; 0 for targets without events, which are not fitted."""
+    """(N,) norm of the smallest subgradient of each target's objective, in nats; 0 for targets without events."""
     history, pairs = slopes(features, p)
     history = history + penalty.history_ridge * p.history
     if penalty.kind == "ridge":
@@ -119,28 +119,24 @@ def solve(
     """
     bias, history, pairs = start.bias.clone(), start.history.clone(), start.pairs.clone()
     left = features.events.nonzero().squeeze(1)
+    coupled = correlation is not None
     shift, log_intensity = _normalized(
         features.linear(history[left], pairs[:, :, left], left), features.events[left]
     )
     bias[left] = shift
     rounding = 0.1 * torch.finfo(log_intensity.dtype).eps
-    metric, damping = None, torch.ones(features.n_units, dtype=torch.float64)
+    damping = torch.ones(features.n_units, dtype=torch.float64)
     for step in range(max_steps):
-        if correlation is not None and step % _STALE_AFTER == 0:
-            metric = _Metric(features, log_intensity, left, penalty, correlation)
         n = features.events[left]
         intensity = log_intensity.exp()
         own, paired = features.moments(intensity, left)
+        if step % (_STALE_AFTER if coupled else 1) == 0:
+            metric = _Metric(features, intensity, left, own, paired, penalty, correlation)
         h, x = history[left], pairs[:, :, left]
         slope_h = own - features.events_history[left] + penalty.history_ridge * h
         slope_x = paired - features.events_pairs[:, :, left]
-        curvature = (
-            features.own_second_moments(intensity, left) - own[:, :, None] * (own / n[:, None])[:, None, :]
-        )
-        curvature += (penalty.history_ridge + 1e-6) * torch.eye(own.shape[1])
-        change_h = -torch.linalg.solve(curvature, slope_h)
-        change_h /= (change_h.abs().amax(1, keepdim=True) / _LARGEST_STEP).clamp(min=1)
-        change_x = torch.zeros_like(x) if metric is None else metric.step(slope_x, x, left, damping[left])
+        change_h = metric.history_step(slope_h, left, damping[left])
+        change_x = metric.pair_step(slope_x, x, left, damping[left]) if coupled else torch.zeros_like(x)
         old = penalty.per_target(x, left)
         promised = old - penalty.per_target(x + change_x, left)
         promised -= (slope_h * change_h).sum(1) + (slope_x * change_x).sum((0, 1))
@@ -182,35 +178,45 @@ def _normalized(linear: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Metric:
-    """Curvature of the couplings at a point: each target's diagonal, and one correlation matrix for all."""
+    """Curvature at a point: own history exactly; couplings by a target's own diagonal and one correlation for all."""
 
     def __init__(
         self,
         features: EventFeatures,
-        log_intensity: Tensor,
+        intensity: Tensor,
         targets: Tensor,
+        own: Tensor,
+        paired: Tensor,
         penalty: Penalty,
-        correlation: Tensor,
+        correlation: Tensor | None,
     ) -> None:
-        self.penalty, self.correlation = penalty, correlation
-        intensity, n = log_intensity.exp(), features.events[targets]
-        variance = (
-            features.pair_second_moments(intensity) - features.moments(intensity, targets)[1].square() / n
-        )
+        n = features.events[targets]
+        self.penalty, self.row = penalty, torch.zeros(features.n_units, dtype=torch.long)
+        self.row[targets] = torch.arange(len(targets))
+        covariance = features.own_second_moments(intensity, targets)
+        covariance -= own[:, :, None] * (own / n[:, None])[:, None, :]
+        ridge = (penalty.history_ridge + 1e-6) * torch.eye(own.shape[1], dtype=torch.float64)
+        self.history = torch.linalg.inv(covariance + ridge)
+        if correlation is None:
+            return
+        variance = features.pair_second_moments(intensity) - paired.square() / n
         # That no event of the source was near one of the target says nothing of the curvature elsewhere.
-        scale = variance.maximum(1e-2 * variance.mean((0, 1)) + 1e-6).sqrt()
-        self.scale = torch.ones_like(features.events_pairs)
-        self.scale[:, :, targets] = scale
+        self.scale = variance.maximum(1e-2 * variance.mean((0, 1)) + 1e-6).sqrt()
+        self.correlation, self.largest = correlation, float(torch.linalg.eigvalsh(correlation)[-1])
         self.free = 1 - torch.eye(features.n_units)
-        self.largest = float(torch.linalg.eigvalsh(correlation)[-1])
 
-    def step(self, slope: Tensor, start: Tensor, targets: Tensor, damping: Tensor) -> Tensor:
+    def history_step(self, slope: Tensor, targets: Tensor, damping: Tensor) -> Tensor:
+        """Newton step (M, H) of own history, not too long."""
+        change = -(self.history[self.row[targets]] @ slope.unsqueeze(2)).squeeze(2) / damping[:, None]
+        return change / (change.abs().amax(1, keepdim=True) / _LARGEST_STEP).clamp(min=1)
+
+    def pair_step(self, slope: Tensor, start: Tensor, targets: Tensor, damping: Tensor) -> Tensor:
         """Change of the couplings (K, N, M) of some targets to the minimum of the penalised quadratic model."""
         dtype = self.correlation.dtype
         begin, slope, scale = (
             start.to(dtype),
             slope.to(dtype),
-            (self.scale[:, :, targets] * damping.sqrt()).to(dtype),
+            (self.scale[:, :, self.row[targets]] * damping.sqrt()).to(dtype),
         )
         step = 1 / (self.largest * scale.square().amax(0))  # (N, M)
         strength = self.penalty.strength[:, targets].to(dtype) * step
