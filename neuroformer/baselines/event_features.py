@@ -7,6 +7,7 @@ out; `pairs` are always (K, N, N), [function, source, target].
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -92,18 +93,31 @@ class EventFeatures:
             sums += intensity[:, at] @ features.square()
         return self._as_pairs(sums)
 
-    def correlation(self) -> tuple[Tensor, Tensor]:
-        """(K·N, K·N) correlation of the coupling features over time, and their variance (K, N) in float64."""
+    @cached_property
+    def variance(self) -> Tensor:
+        """(K, N) float64 variance of the coupling features over time."""
+        return self._covariance.diagonal().double().view(len(self.kernels), -1)
+
+    @cached_property
+    def correlation(self) -> Tensor:
+        """(K·N, K·N) correlation of the coupling features over time."""
+        scale = self._covariance.diagonal().clamp(min=1e-12).sqrt()  # a silent source correlates with nothing
+        return self._covariance / scale[:, None] / scale
+
+    @cached_property
+    def largest_eigenvalue(self) -> float:
+        """That of `correlation`."""
+        return float(torch.linalg.eigvalsh(self.correlation)[-1])
+
+    @cached_property
+    def _covariance(self) -> Tensor:
         width = len(self.kernels) * self.n_units
         gram, mean = self.basis.new_zeros(width, width), self.basis.new_zeros(width)
         for _, _, features in self._blocks():
             gram += features.T @ features
             mean += features.sum(0)
         mean /= self.n_bins
-        covariance = gram / self.n_bins - mean[:, None] * mean
-        scale = covariance.diagonal().clamp(min=1e-12).sqrt()  # a silent source correlates with nothing
-        correlation = covariance / scale[:, None] / scale
-        return correlation, covariance.diagonal().double().view(len(self.kernels), -1)
+        return gram / self.n_bins - mean[:, None] * mean
 
     def _rows(self, own: Tensor, targets: Tensor) -> Tensor:
         return own if len(targets) == self.n_units else own[targets]

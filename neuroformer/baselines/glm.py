@@ -51,7 +51,7 @@ class PoissonGLM(nn.Module):
         super().__init__()
         self.n_units, self.n_lags, self.n_history, self.settings = n_units, n_lags, n_history, settings
         self.chosen: dict[str, Any] = {}
-        self.kernels = LagKernels(heads=settings["heads"], n_lags=n_lags)
+        self.kernels: nn.Module = LagKernels(heads=settings["heads"], n_lags=n_lags)
         self.register_buffer("basis", log_basis(n_history, settings["history_functions"]))
         self.basis: Tensor
         self.bias = nn.Parameter(torch.zeros(n_units))

@@ -132,12 +132,11 @@ def _fit(
         EventFeatures(recording, part, kernels=kernels, basis=glm.basis) for part in ("train", "val")
     )
     null = float((val.events * rate.log()).sum() - val.n_bins * rate.sum())
-    correlation, variance = train.correlation()
-    p, penalty = _without_couplings(train, rate, variance, config)
+    p, penalty = _without_couplings(train, rate, config)
     best, chosen, scores = p, strengths[0], {}
     for relative in strengths:
         at = dataclasses.replace(penalty, strength=relative * penalty.strength)
-        p = solve(train, p, at, correlation=correlation, tolerance=_PATH_SLACK * config.tolerance)
+        p = solve(train, p, at, tolerance=_PATH_SLACK * config.tolerance)
         found = bits_per_spike(log_likelihood(val, p), null, float(val.events.sum()))
         scores[f"{relative:g}"] = found
         if found >= max(scores.values()):
@@ -145,14 +144,14 @@ def _fit(
         elif found < max(scores.values()) - _ENOUGH_WORSE:
             break
     at = dataclasses.replace(penalty, strength=chosen * penalty.strength)
-    best = solve(train, best, at, correlation=correlation, tolerance=config.tolerance)
+    best = solve(train, best, at, tolerance=config.tolerance)
     return _Fit(p=best, penalty=at, relative=chosen, scores=scores)
 
 
 def _without_couplings(
-    train: EventFeatures, rate: Tensor, variance: Tensor, config: ManyBasisGLMConfig
+    train: EventFeatures, rate: Tensor, config: ManyBasisGLMConfig
 ) -> tuple[Parameters, Penalty]:
-    """Own history alone, and the penalty of relative strength 1; `variance` (K, N) is that of the coupling features."""
+    """Own history alone, and the penalty of relative strength 1."""
     n_units, n_kernels = train.n_units, len(train.kernels)
     start = Parameters(
         bias=rate.log(),
@@ -160,12 +159,12 @@ def _without_couplings(
         pairs=torch.zeros(n_kernels, n_units, n_units, dtype=torch.float64),
     )
     penalty = Penalty(kind=config.penalty, strength=start.pairs[0], history_ridge=config.history_ridge)
-    p = solve(train, start, penalty, correlation=None, tolerance=config.tolerance)
+    p = solve(train, start, penalty, tolerance=config.tolerance, coupled=False)
     if config.penalty == "ridge":
         # The events' information on a typical coefficient.
-        strength = (train.events.median() * variance.median()).expand(n_units, n_units)
+        strength = (train.events.median() * train.variance.median()).expand(n_units, n_units)
     else:
-        noise = (variance.mean(0)[:, None] * train.events.clamp(min=0.5)).sqrt().clamp(min=1e-3)
+        noise = (train.variance.mean(0)[:, None] * train.events.clamp(min=0.5)).sqrt().clamp(min=1e-3)
         _, slope = slopes(train, p)
         ratio = (slope.square().sum(0).sqrt() / noise).fill_diagonal_(0)
         strength = noise * ratio[:, train.events > 0].max()

@@ -100,8 +100,8 @@ def solve(
     start: Parameters,
     penalty: Penalty,
     *,
-    correlation: Tensor | None,
     tolerance: float,
+    coupled: bool = True,
     max_steps: int = 50,
 ) -> Parameters:
     """Minimise the penalised negative log-likelihood of every target with events; the others keep their start.
@@ -110,8 +110,8 @@ def solve(
         features: the training part.
         start: where to begin.
         penalty: what is added to the likelihood.
-        correlation: (K·N, K·N) of the coupling features, as the metric; None holds the couplings where they are.
         tolerance: a target is done when its step promises less than this many nats per event.
+        coupled: whether the couplings are fitted, or stay where they are.
         max_steps: stop after this many steps in any case.
 
     Returns:
@@ -119,7 +119,6 @@ def solve(
     """
     bias, history, pairs = start.bias.clone(), start.history.clone(), start.pairs.clone()
     left = features.events.nonzero().squeeze(1)
-    coupled = correlation is not None
     shift, log_intensity = _normalized(
         features.linear(history[left], pairs[:, :, left], left), features.events[left]
     )
@@ -131,7 +130,7 @@ def solve(
         intensity = log_intensity.exp()
         own, paired = features.moments(intensity, left)
         if step % (_STALE_AFTER if coupled else 1) == 0:
-            metric = _Metric(features, intensity, left, own, paired, penalty, correlation)
+            metric = _Metric(features, intensity, left, own, paired, penalty, coupled)
         h, x = history[left], pairs[:, :, left]
         slope_h = own - features.events_history[left] + penalty.history_ridge * h
         slope_x = paired - features.events_pairs[:, :, left]
@@ -154,17 +153,16 @@ def solve(
         length = torch.ones_like(n)
         for _ in range(_HALVINGS):
             moved = torch.addcmul(log_intensity, log_gain, length.to(log_gain.dtype)[:, None])
-            risen = n * (moved.exp().sum(1, dtype=torch.float64) / n).log() - length * slope
+            risen = n * (moved.exp_().sum(1, dtype=torch.float64) / n).log() - length * slope
             risen += length.square() * bend + penalty.per_target(x + length * change_x, left) - old
-            worse = ~(risen <= -0.1 * length * promised + rounding * n)
+            worse = ~(risen <= rounding * n - 0.1 * length * promised)
             if not worse.any():
                 break
             length = torch.where(worse, 0.5 * length, length)
         length = torch.where(worse, 0.0, length)
         damping[left] = torch.where(length < 1, 2 * damping[left], (0.7 * damping[left]).clamp(min=1))
-        shift, log_intensity = _normalized(
-            torch.addcmul(log_intensity, log_gain, length.to(log_gain.dtype)[:, None]), n
-        )
+        moved = torch.addcmul(log_intensity, log_gain, length.to(log_gain.dtype)[:, None])
+        shift, log_intensity = _normalized(moved, n)
         bias[left] += shift
         history[left] = h + length[:, None] * change_h
         pairs[:, :, left] = x + length * change_x
@@ -188,7 +186,7 @@ class _Metric:
         own: Tensor,
         paired: Tensor,
         penalty: Penalty,
-        correlation: Tensor | None,
+        coupled: bool,
     ) -> None:
         n = features.events[targets]
         self.penalty, self.row = penalty, torch.zeros(features.n_units, dtype=torch.long)
@@ -197,12 +195,12 @@ class _Metric:
         covariance -= own[:, :, None] * (own / n[:, None])[:, None, :]
         ridge = (penalty.history_ridge + 1e-6) * torch.eye(own.shape[1], dtype=torch.float64)
         self.history = torch.linalg.inv(covariance + ridge)
-        if correlation is None:
+        if not coupled:
             return
         variance = features.pair_second_moments(intensity) - paired.square() / n
         # That no event of the source was near one of the target says nothing of the curvature elsewhere.
         self.scale = variance.maximum(1e-2 * variance.mean((0, 1)) + 1e-6).sqrt()
-        self.correlation, self.largest = correlation, float(torch.linalg.eigvalsh(correlation)[-1])
+        self.correlation, self.largest = features.correlation, features.largest_eigenvalue
         self.free = 1 - torch.eye(features.n_units)
 
     def history_step(self, slope: Tensor, targets: Tensor, damping: Tensor) -> Tensor:

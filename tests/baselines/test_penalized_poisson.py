@@ -87,7 +87,7 @@ def test_the_solution_is_the_optimum_that_brute_force_finds(record: Record, kind
     assert len(recording.part("train")) > 1
     features, hand = features_of(recording), by_hand(recording)
     at = penalty(kind, 8.0)
-    p = solve(features, nothing(), at, correlation=features.correlation()[0], tolerance=1e-12)
+    p = solve(features, nothing(), at, tolerance=1e-12)
     assert float(optimality(features, p, at).max()) < 1e-2
     for target in range(3):
         found = packed(p, target)
@@ -106,7 +106,7 @@ def test_the_group_lasso_meets_its_subgradient_conditions(record: Record) -> Non
     features, (counts, own, pairs) = features_of(recording), by_hand(recording)
     strength = 8.0
     at = penalty("group_lasso", strength)
-    p = solve(features, nothing(), at, correlation=features.correlation()[0], tolerance=1e-12)
+    p = solve(features, nothing(), at, tolerance=1e-12)
     zeros = 0
     for target in range(3):
         eta = p.bias[target].numpy() + own[:, target] @ p.history[target].numpy()
@@ -151,4 +151,4 @@ def test_features_filtered_anew_are_those_that_are_kept(
     assert kept._kept is not None
     assert anew._kept is None
     torch.testing.assert_close(kept.events_pairs, anew.events_pairs)
-    torch.testing.assert_close(kept.correlation(), anew.correlation())
+    torch.testing.assert_close(kept.correlation, anew.correlation)
