@@ -15,7 +15,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,7 @@ class PoissonGLM(nn.Module):
         super().__init__()
         self.n_units, self.n_lags, self.n_history, self.settings = n_units, n_lags, n_history, settings
         self.chosen: dict[str, Any] = {}
-        self.kernels = LagKernels(heads=settings["heads"], n_lags=n_lags)
+        self.kernels: nn.Module = LagKernels(heads=settings["heads"], n_lags=n_lags)
         self.register_buffer("basis", log_basis(n_history, settings["history_functions"]))
         self.basis: Tensor
         self.bias = nn.Parameter(torch.zeros(n_units))
@@ -89,7 +89,7 @@ class PoissonGLM(nn.Module):
             torch.save(content, temporary)
 
     @classmethod
-    def load(cls, path: Path) -> PoissonGLM:
+    def load(cls, path: Path) -> Self:
         """Read what `save` wrote; nothing in the file is executed."""
         content = torch.load(path, weights_only=True)
         state, chosen = content.pop("state"), content.pop("chosen")
