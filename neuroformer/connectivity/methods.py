@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from neuroformer.baselines.glm import PoissonGLM, fit_glm
+from neuroformer.baselines.many_basis_glm import fit_many_basis_glm
 from neuroformer.batch import Batch
 from neuroformer.connectivity import classical
 from neuroformer.connectivity.adjusted import adjusted_map
@@ -27,6 +29,7 @@ from neuroformer.evaluation.trained_run import TrainedRun
 from neuroformer.model import Neuroformer
 from neuroformer.session import Session
 from neuroformer.settings.connectivity import ConnectivityConfig
+from neuroformer.settings.many_basis_glm import ManyBasisGLMConfig
 
 SIZE = "change of the target's log-intensity after an event of the source, its size over lags"
 
@@ -97,7 +100,7 @@ class Subject:
         """The Poisson GLM with learned kernels."""
         if self.run is not None:
             return session_glm(self.run, self.recording, self.config.glm)
-        window_s = self.lags * self.bin_s
+        window_s = self.glm_window_s
         config = dataclasses.replace(
             self.config.glm,
             window_s=self.config.glm.window_s or window_s,
@@ -105,18 +108,31 @@ class Subject:
         )
         return fit_glm(self.recording, config=config)
 
+    @property
+    def glm_window_s(self) -> float:
+        """Longest lag of the GLMs in seconds: the model's, or that of the classical methods."""
+        return self.lags * self.bin_s if self.run is None else self.model.config.coupling.window_s
+
     def rng(self) -> np.random.Generator:
         """A fresh generator: an estimate does not depend on which others were asked for."""
         return np.random.default_rng(self.config.seed)
 
 
-def _poisson_glm(subject: Subject) -> ConnectivityMap:
-    profile = subject.glm.coupling_map().double().numpy()
-    estimate = from_lag_profile("poisson_glm", profile, subject.recording.bin_s, description=SIZE)
-    tested = adjusted_map(
-        fitted_glm(subject.glm, subject.recording), subject.training, name="poisson_glm", control=False
-    )
+def _glm_map(subject: Subject, glm: PoissonGLM, name: str) -> ConnectivityMap:
+    """Size over lags of a fitted GLM's kernels; p-values of the one-step estimate against shifted sources."""
+    profile = glm.coupling_map().double().numpy()
+    estimate = from_lag_profile(name, profile, subject.recording.bin_s, description=SIZE)
+    tested = adjusted_map(fitted_glm(glm, subject.recording), subject.training, name=name, control=False)
     return dataclasses.replace(estimate, p_values=tested.p_values)
+
+
+def _many_basis_glm(penalty: Literal["group_lasso", "ridge"]) -> Callable[[Subject], ConnectivityMap]:
+    def run(subject: Subject) -> ConnectivityMap:
+        window_s = subject.glm_window_s
+        config = ManyBasisGLMConfig(penalty=penalty, window_s=window_s, history_window_s=window_s)
+        return _glm_map(subject, fit_many_basis_glm(subject.recording, config=config), f"{penalty}_glm")
+
+    return run
 
 
 def _from_counts(method: Callable[..., ConnectivityMap]) -> Callable[[Subject], ConnectivityMap]:
@@ -136,8 +152,10 @@ METHODS: Mapping[str, Callable[[Subject], ConnectivityMap]] = {
     "self_attention": lambda s: self_attention(s.model, s.data, s.recording),
     "attention_rollout": lambda s: attention_rollout(s.model, s.data, s.recording),
     "attention_gradient": lambda s: attention_gradient(s.model, s.data, s.recording),
-    "poisson_glm": _poisson_glm,
+    "poisson_glm": lambda s: _glm_map(s, s.glm, "poisson_glm"),
     "adjusted_glm": lambda s: adjusted_map(fitted_glm(s.glm, s.recording), s.training, name="adjusted_glm"),
+    "group_lasso_glm": _many_basis_glm("group_lasso"),
+    "ridge_glm": _many_basis_glm("ridge"),
     "cross_correlation": lambda s: cross_correlation(
         s.session, bin_s=s.bin_s, n_lags=s.lags, rng=s.rng(), surrogates=s.config.surrogates
     ),

@@ -11,8 +11,9 @@ MODEL_ESTIMATORS = ("adjusted_coupling", "coupling", "stimulation", "silencing")
 """Read from the model of a pretrain run."""
 BLOCK_ESTIMATORS = ("self_attention", "attention_rollout", "attention_gradient")
 """Read from the transformer blocks of its trunk, if it has any."""
-GLM_ESTIMATORS = ("poisson_glm", "adjusted_glm")
-"""Poisson GLMs, fitted to the training part of a session, penalty chosen on its validation part."""
+GLM_ESTIMATORS = ("poisson_glm", "adjusted_glm", "group_lasso_glm", "ridge_glm")
+"""Poisson GLMs, fitted to the training part of a session, penalty chosen on its validation part. poisson_glm has lag
+kernels that it learns, adjusted_glm is its adjusted read-out, the others have a kernel for every pair."""
 CLASSICAL_ESTIMATORS = (
     "cross_correlation",
     "jittered_ccg",

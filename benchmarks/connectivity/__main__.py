@@ -1,0 +1,110 @@
+"""Every connectivity method on a fixed set of circuits × seeds: `python -m benchmarks.connectivity`.
+
+Resumable: what is finished in OUT/CIRCUIT/seed_N is not run again. A cell is simulated, pretrained and read out by the
+project's own commands.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from benchmarks.connectivity.cells import CIRCUITS, ROOT, Cell, run_cell
+from benchmarks.connectivity.figure import draw
+from benchmarks.connectivity.tables import render, write_into
+from neuroformer.cli.command import Command, run_command
+from neuroformer.errors import UsageError
+from neuroformer.files import atomic_path
+from neuroformer.plotting import save_figure
+
+ORDER = ("clean", "hidden", "shared_drive", "hidden_and_drive", "fast_drive", "synchrony", "low_rate", "short",
+         "calcium", "large", "unconnected")  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class Config:
+    """Settings of the benchmark."""
+
+    circuits: list[str] = field(default_factory=lambda: list(ORDER))
+    """Names of files in benchmarks/connectivity/circuits."""
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
+    """Seeds of the circuits. Choices were made on 0, 100 and 101."""
+    estimators: list[str] = field(default_factory=list)
+    """Methods; by default all that the model allows."""
+    out: str = "out/benchmarks/connectivity"
+    """Folder of the cells."""
+    workers: int = 2
+    """Cells at once, a core each."""
+    record: bool = False
+    """Write the tables into benchmarks/RESULTS.md and the figure into docs/figures, besides OUT."""
+    quick: bool = False
+    """A minute of recording and a few training steps: to see that everything runs, not to be quoted."""
+
+    def __post_init__(self) -> None:
+        """Check names."""
+        for name in self.circuits:
+            if not (CIRCUITS / f"{name}.yaml").exists():
+                raise UsageError(f"circuits: unknown {name!r}; expected any of {', '.join(ORDER)}")
+        if not self.seeds or self.workers < 1:
+            raise UsageError(
+                f"seeds={self.seeds}, workers={self.workers}: expected one seed and one worker or more"
+            )
+
+
+def run(config: Config) -> int:
+    """Run what is missing, then summarise everything that is there."""
+    out = Path(config.out)
+    quick = (("duration_s=60",), ("optim.steps=20", "val_every=20")) if config.quick else ((), ())
+    cells = [
+        Cell(circuit=circuit, seed=seed, out=out, quick=quick, estimators=tuple(config.estimators))
+        for seed in config.seeds  # all circuits of a seed first: a table is there early
+        for circuit in config.circuits
+    ]
+    waiting = [cell for cell in cells if not cell.finished]
+    print(f"{len(cells)} cells, {len(cells) - len(waiting)} of them finished before", flush=True)
+    started, failed = time.monotonic(), 0
+    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        jobs = {pool.submit(run_cell, cell): cell for cell in waiting}
+        for job in as_completed(jobs):
+            cell, error = jobs[job], job.exception()
+            failed += error is not None
+            took = f"{time.monotonic() - started:.0f} s"
+            state = "done" if error is None else f"failed: {error} (see {cell.folder / 'log.txt'})"
+            print(f"{took:>8}  {cell.circuit} seed {cell.seed}: {state}", flush=True)
+    finished = [cell for cell in cells if cell.finished]
+    if not finished:
+        return 1
+    results: dict[str, dict[int, dict]] = {}
+    for circuit in config.circuits:
+        found = {cell.seed: cell.results() for cell in finished if cell.circuit == circuit}
+        if found:
+            results[circuit] = found
+    text, figure = render(results), draw(results)
+    with atomic_path(out / "RESULTS.md") as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    save_figure(figure, out / "connectivity.png")
+    if config.record:
+        write_into(ROOT / "benchmarks" / "RESULTS.md", text)
+        save_figure(figure, ROOT / "docs" / "figures" / "connectivity.png", dpi=150)
+    print(f"\n{text}\n\ntables and figure: {out}")
+    return 1 if failed else 0
+
+
+COMMAND = Command(
+    name="python -m benchmarks.connectivity",
+    summary="Run every connectivity method on a fixed set of circuits whose wiring is known; resumable.",
+    config=Config,
+    run=run,
+    examples=(
+        "python -m benchmarks.connectivity",
+        "python -m benchmarks.connectivity circuits=[clean,fast_drive] seeds=[1,2]",
+        "python -m benchmarks.connectivity quick=true out=out/benchmarks/quick",
+    ),
+)
+
+if __name__ == "__main__":
+    sys.exit(run_command(COMMAND))
