@@ -216,9 +216,15 @@ class CircuitConfig:
     @property
     def refractory_s(self) -> float:
         """Absolute refractory period of the neurons (seconds)."""
-        if self.neuron == "izhikevich":
-            return 0.0
-        return {"glm": self.glm, "lif": self.lif, "conductance": self.conductance}[self.neuron].refractory_s
+        match self.neuron:
+            case "glm":
+                return self.glm.refractory_s
+            case "lif":
+                return self.lif.refractory_s
+            case "conductance":
+                return self.conductance.refractory_s
+            case "izhikevich":
+                return 0.0  # their recovery variable keeps them from firing again at once
 
     def steps(self, seconds: float) -> int:
         """Whole number of steps nearest to a time in seconds."""

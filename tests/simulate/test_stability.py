@@ -109,7 +109,10 @@ def test_other_neurons_have_seizures_too(settings):
     "settings",
     [
         {"neuron": "conductance", "conductance": ConductanceConfig(input_mv=-20.0)},
-        {"neuron": "izhikevich", "izhikevich": IzhikevichConfig(input=-9.0, escape_mv=1.0)},
+        {
+            "neuron": "izhikevich",
+            "izhikevich": IzhikevichConfig(input=-9.0, inhibitory_input=-9.0, escape_mv=1.0),
+        },
     ],
 )
 def test_other_neurons_may_be_silent_too(settings):
