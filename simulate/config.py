@@ -226,12 +226,15 @@ class CircuitConfig:
     @property
     def refractory_s(self) -> float:
         """Absolute refractory period of the neurons (seconds)."""
-        seconds = {
-            "glm": self.glm.refractory_s,
-            "lif": self.lif.refractory_s,
-            "conductance": self.conductance.refractory_s,
-        }
-        return seconds.get(self.neuron, 0.0)
+        match self.neuron:
+            case "glm":
+                return self.glm.refractory_s
+            case "lif":
+                return self.lif.refractory_s
+            case "conductance":
+                return self.conductance.refractory_s
+            case "izhikevich":
+                return 0.0  # their recovery variable keeps them from firing again at once
 
     def steps(self, seconds: float) -> int:
         """Whole number of steps nearest to a time in seconds."""

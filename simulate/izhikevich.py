@@ -34,7 +34,7 @@ class IzhikevichConfig:
     """Izhikevich neurons with escape noise; at most one event a step, and steps of at most 1 ms."""
 
     input: float = 2.0
-    """Mean over excitatory neurons of the constant input I (his unit, mV per ms); 4 fires one without noise."""
+    """Mean over excitatory neurons of the constant input I (his unit, mV per ms); above 3.8 one fires alone."""
     inhibitory_input: float = 0.0
     """Mean over inhibitory neurons of the constant input; they need less."""
     input_sigma: float = 0.5

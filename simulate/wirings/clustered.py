@@ -2,7 +2,7 @@
 
 Litwin-Kumar & Doiron 2012, Nat. Neurosci. 15:1498: excitatory pairs of a cluster are `ratio` times as often
 connected as those of two clusters (there R_EE = 2.5, at an unchanged mean), and their weights are `strength` times
-as large (there 1.9); whatever has an inhibitory end is uniform. Clusters take turns in being active.
+as large (there 1.9); whatever has an inhibitory end is uniform. There, clusters take turns in being active.
 """
 
 from dataclasses import dataclass

@@ -8,6 +8,7 @@ from simulate import CircuitConfig, simulate_circuit, summarize, to_session
 from simulate.activity import Activity
 from simulate.config import GlmConfig, WiringConfig
 from simulate.recording import place_events
+from simulate.wirings.distance import DistanceConfig
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +145,35 @@ def test_nothing_is_attainable_where_rates_are_constant(emission):
     config = CircuitConfig(units=20, duration_s=50.0, wiring=WiringConfig(density=0.0), glm=glm)
     bits = summarize(simulate_circuit(config))["bits_per_spike"]["truth"]
     assert -0.002 < bits <= 0  # the constant rates were fitted to these very events
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "shape"),
+    [
+        ("distance", "position", (20, 2)),
+        ("feed_forward", "layer", (20,)),
+        ("ring", "angle_deg", (20,)),
+        ("clustered", "cluster", (20,)),
+    ],
+)
+def test_the_unit_table_tells_where_each_unit_lies(kind, column, shape, tmp_path):
+    config = CircuitConfig(units=20, hidden=10, duration_s=5.0, wiring=WiringConfig(kind=kind))
+    path = write_session(tmp_path / "a.h5", to_session(simulate_circuit(config), session_id="a"))
+    assert validate_file(path) == []
+    with Session(path) as session:
+        assert session.units[column].shape == shape
+
+
+def test_delays_grow_with_distance():
+    sheet = DistanceConfig(velocity_m_s=0.1)
+    config = CircuitConfig(
+        units=40, dt_s=0.001, duration_s=5.0, wiring=WiringConfig(kind="distance", distance=sheet)
+    )
+    data = to_session(simulate_circuit(config), session_id="a")
+    source, target = np.nonzero(data.truth.weights)
+    position = data.units["position"]
+    travel_s = np.linalg.norm(position[source] - position[target], axis=1) * 1e-6 / 0.1
+    rest = data.truth.delays[source, target] - travel_s
+    assert travel_s.max() > 0.005
+    assert rest.min() > 0.0044  # delay_min_s, but for the rounding to steps
+    assert rest.max() < 0.0106
