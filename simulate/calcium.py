@@ -4,8 +4,8 @@ A spike of a unit at time e raises its calcium by a double exponential of peak 1
 
     k(u) = (exp(-u / τ_decay) - exp(-u / τ_rise)) / k_max,    c(t) = Σ_{e <= t} k(t - e)
 
-and the indicator turns calcium into fluorescence by a Hill curve (Vogelstein et al. 2009, Biophys. J. 97:636,
-eq. 2; Deneux et al. 2016, Nat. Commun. 7:12190), written so that a single spike peaks at the amplitude A:
+and the indicator turns calcium into fluorescence by a Hill curve (Vogelstein et al. 2009, Biophys. J. 97:636;
+Deneux et al. 2016, Nat. Commun. 7:12190), written so that a single spike peaks at the amplitude A:
 
     ΔF/F = b + A (1 + γ) c^n / (1 + γ c^n)
 

@@ -95,7 +95,7 @@ def test_shipped_circuits_work(file, tmp_path, capsys):
         ("calcium.decay_s=0.01", "calcium.decay_s=0.01: expected more than calcium.rise_s (0.05)"),
         ("calcium.events=none", "calcium.events: found 'none', expected deconvolved or spikes"),
         ("states.dwell_s=[1]", "states.dwell_s=[1.0]: expected two states or more, or [] for none"),
-        ("stimulus.kind=film", "stimulus.kind: found 'film', expected none, gratings, white_noise or moving"),
+        ("stimulus.kind=film", "stimulus.kind: found 'film', expected none or gratings or white_noise"),
         ("behavior.variables=[pace]", "behavior.variables=['pace']: expected speed, heading, tail_angle"),
         ("animals=0", "animals=0: expected a number above 0"),
         ("wiring.densty=0.1", "did you mean wiring.density?"),

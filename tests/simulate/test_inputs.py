@@ -2,11 +2,12 @@ import hashlib
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from neuroformer.session import validate_file, write_session
 from simulate import CircuitConfig, simulate_circuit, to_session
 from simulate.calcium_config import CalciumConfig
-from simulate.config import DriveConfig, LifConfig, WiringConfig
+from simulate.config import DriveConfig, GlmConfig, LifConfig, WiringConfig
 from simulate.drive import SlowDrive
 from simulate.figure import draw_circuit
 from simulate.input_config import BehaviorConfig, StatesConfig, StimulusConfig
@@ -52,6 +53,22 @@ def test_all_inputs_add_up():
     expected = sum(part.input(0, 500) for part in (inputs.states, inputs.stimulus, inputs.behavior))
     drive = np.concatenate([again.advance(length) for length in (1, 199, 300)])
     np.testing.assert_allclose(found, expected + drive, atol=1e-12)
+
+
+def test_the_likelihood_is_that_of_rates_that_the_inputs_move():
+    glm = GlmConfig(rate_hz=10.0, rate_sigma=0.0, recovery=0.0, ceiling_hz=150.0)
+    parts = {name: EVERYTHING[name] for name in ("states", "stimulus", "behavior")}
+    config = CircuitConfig(units=6, duration_s=10.0, wiring=WiringConfig(density=0.0), glm=glm, **parts)
+    circuit = simulate_circuit(config)
+    drive = sum(
+        part.input(0, 2000)
+        for part in (circuit.inputs.states, circuit.inputs.stimulus, circuit.inputs.behavior)
+    )
+    counts = np.zeros((2000, 6))
+    counts[circuit.activity.steps, circuit.activity.neurons] = circuit.activity.counts
+    law = stats.poisson(np.minimum(10.0 * np.exp(drive), 150.0) * 0.005)
+    expected = law.logpmf(counts).reshape(10, 200, 6).sum(axis=1)
+    np.testing.assert_allclose(circuit.activity.log_likelihood, expected, rtol=1e-9)
 
 
 def test_without_inputs_the_slow_drive_is_passed_on_as_it_is():
