@@ -106,16 +106,28 @@ def tiling_by_delay(trains: JoinedTrains, *, width: int, n_delays: int) -> np.nd
     """(delays, S, T) directed coefficient with tiles of `width` bins, delays 1 … `n_delays`.
 
     A delay moves the tiles and leaves them as they are, but for what is cut off at the end of an interval, which
-    the shares T do not see.
+    the shares T do not see. A bin of a tile is counted once, for the nearest event: so the events that meet a
+    tile are the pairs at each of its lags, less those that an event in between has met already, which are few.
     """
     events, n_bins = trains.binary(), np.count_nonzero(trains.valid)
-    source_tiles, target_tiles = trains.dilated(range(width)), trains.dilated(range(1 - width, 1))
+    n_lags = n_delays + width - 1
+    pairs = lagged_products(events, events, n_lags=n_lags)
+    source_met, target_met = np.zeros((2, n_delays, *pairs.shape[1:]))
+    for step in range(width):
+        delayed = slice(step, step + n_delays)
+        source_met += pairs[delayed]
+        target_met += pairs[delayed]
+        if step:
+            preceded = events.multiply(trains.dilated(range(1, step + 1))).tocsr()
+            followed = events.multiply(trains.dilated(range(-step, 0))).tocsr()
+            source_met -= lagged_products(events, preceded, n_lags=n_lags)[delayed]
+            target_met -= lagged_products(followed, events, n_lags=n_lags)[delayed]
     return _coefficient(
-        source_met=lagged_products(events, target_tiles, n_lags=n_delays),
-        target_met=lagged_products(source_tiles, events, n_lags=n_delays),
+        source_met=source_met,
+        target_met=target_met,
         n_events=events.sum(axis=0),
-        source_tiled=source_tiles.sum(axis=0) / n_bins,
-        target_tiled=target_tiles.sum(axis=0) / n_bins,
+        source_tiled=trains.dilated(range(width)).sum(axis=0) / n_bins,
+        target_tiled=trains.dilated(range(1 - width, 1)).sum(axis=0) / n_bins,
     )
 
 
