@@ -161,8 +161,8 @@ def _without_couplings(
     penalty = Penalty(kind=config.penalty, strength=start.pairs[0], history_ridge=config.history_ridge)
     p = solve(train, start, penalty, tolerance=config.tolerance, coupled=False)
     if config.penalty == "ridge":
-        # The events' information on a typical coefficient.
-        strength = (train.events.median() * train.variance.median()).expand(n_units, n_units)
+        # Ten times the events' information on a typical coefficient.
+        strength = (10 * train.events.mean() * train.variance.mean()).expand(n_units, n_units)
     else:
         noise = (train.variance.mean(0)[:, None] * train.events.clamp(min=0.5)).sqrt().clamp(min=1e-3)
         _, slope = slopes(train, p)

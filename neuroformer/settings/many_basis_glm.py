@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
+_STRENGTHS = (1.0, 0.5, 0.25, 0.15, 0.1, 0.07, 0.05, 0.035, 0.025, 0.0175, 0.012, 0.008, 0.005)
+
 
 @dataclass(kw_only=True)
 class ManyBasisGLMConfig:
@@ -25,25 +27,9 @@ class ManyBasisGLMConfig:
     """Basis functions of own history."""
     history_ridge: float = 0.1
     """Ridge on own history in nats per squared log-gain; it only holds what no event speaks to."""
-    strengths: list[float] = field(
-        default_factory=lambda: [
-            1.0,
-            0.5,
-            0.25,
-            0.15,
-            0.1,
-            0.07,
-            0.05,
-            0.035,
-            0.025,
-            0.0175,
-            0.012,
-            0.008,
-            0.005,
-        ]
-    )
+    strengths: list[float] = field(default_factory=lambda: list(_STRENGTHS))
     """Strengths of the penalty to try, strongest first; a path ends early once validation worsens. 1 is where every
-    coupling of a group lasso vanishes, and where a ridge tells as much of a typical pair as the events do."""
+    coupling of a group lasso vanishes, and where a ridge tells ten times as much of a typical pair as the events do."""
     tolerance: float = 1e-6
     """The solution is final when no target's step promises more than this many nats per event."""
 
