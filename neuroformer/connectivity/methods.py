@@ -75,8 +75,8 @@ class Subject:
 
     @cached_property
     def training(self) -> list[Batch]:
-        """The training part in order."""
-        return [batch for _, batch in self.data.in_order("train", [self.recording])]
+        """The parts that a fit may see, training and validation, in order."""
+        return [batch for part in ("train", "val") for _, batch in self.data.in_order(part, [self.recording])]
 
     @property
     def model(self) -> Neuroformer:

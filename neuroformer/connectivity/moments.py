@@ -46,12 +46,15 @@ class ScoreSums:
     With x̃ = x − Σ_t λ_j x / Σ_t λ_j, each target's own mean, for every pair (i, j) and heads h, g:
 
         score[h, i, j] = Σ_t r_j x̃_i^h,        information[h, g, i, j] = Σ_t λ_j x̃_i^h x̃_i^g
+
+    and likewise the third moments, Σ_t λ_j x̃_i^h x̃_i^g x̃_i^k: how far the likelihood is from a parabola.
     """
 
     def __init__(self, *, heads: int, n_units: int) -> None:
         """See the class."""
         self._slope, self._mass = np.zeros((2, heads, n_units, n_units))
         self._square = np.zeros((heads, heads, n_units, n_units))
+        self._cube = np.zeros((heads, heads, heads, n_units, n_units))
         self.expected, self._residual = np.zeros((2, n_units))
 
     def add(self, traces: Tensor, intensity: Tensor, residual: Tensor) -> None:
@@ -60,7 +63,10 @@ class ScoreSums:
             self._slope[h] += _product(trace, residual)
             self._mass[h] += _product(trace, intensity)
             for g in range(h + 1):
-                self._square[h, g] += _product(trace * traces[g], intensity)
+                square = trace * traces[g]
+                self._square[h, g] += _product(square, intensity)
+                for k in range(g + 1):
+                    self._cube[h, g, k] += _product(square * traces[k], intensity)
         self.expected += intensity.sum(0, dtype=torch.float64).numpy()
         self._residual += residual.sum(0, dtype=torch.float64).numpy()
 
@@ -72,9 +78,20 @@ class ScoreSums:
     @property
     def information(self) -> np.ndarray:
         """(H, H, N, N)."""
-        lower = self._square - self._mass[:, None] * self._mass / self.expected
-        heads = range(len(lower))
-        return np.stack([np.stack([lower[max(h, g), min(h, g)] for g in heads]) for h in heads])
+        return _symmetric(self._square) - self._mass[:, None] * self._mass / self.expected
+
+    @property
+    def third(self) -> np.ndarray:
+        """(H, H, H, N, N)."""
+        mean, square = self._mass / self.expected, _symmetric(self._square)
+        crossed = mean[:, None, None] * square
+        return (
+            _symmetric(self._cube)
+            - crossed
+            - crossed.swapaxes(0, 1)
+            - crossed.swapaxes(0, 2)
+            + 2 * self.expected * mean[:, None, None] * mean[:, None] * mean
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,6 +147,14 @@ def pair_moments(
                 residual[:b, :t].flatten(0, 1),
             )
     return PairMoments(real=real, surrogates=others, controls=controls)
+
+
+def _symmetric(lower: np.ndarray) -> np.ndarray:
+    """Fill in an array over heads (H, …, N, N) of which only entries with falling indices are there."""
+    full = np.empty_like(lower)
+    for index in np.ndindex(lower.shape[:-2]):
+        full[index] = lower[tuple(sorted(index, reverse=True))]
+    return full
 
 
 def _traces(batch: Batch, fitted: LogLinearCoupling) -> Tensor:
