@@ -122,7 +122,8 @@ def _glm_map(subject: Subject, glm: PoissonGLM, name: str) -> ConnectivityMap:
     """Size over lags of a fitted GLM's kernels; p-values of the one-step estimate against shifted sources."""
     profile = glm.coupling_map().double().numpy()
     estimate = from_lag_profile(name, profile, subject.recording.bin_s, description=SIZE)
-    tested = adjusted_map(fitted_glm(glm, subject.recording), subject.training, name=name, control=False)
+    fitted = fitted_glm(glm, subject.recording)
+    tested = adjusted_map(fitted, subject.training, name=name, control=False, functions=None)
     return dataclasses.replace(estimate, p_values=tested.p_values)
 
 

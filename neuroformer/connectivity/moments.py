@@ -6,13 +6,14 @@ Notation: r_j(t) = y_j(t) − λ_j(t) is the residual of unit j, x_i^h(t) the ev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from neuroformer.batch import Batch
+from neuroformer.model.filters import log_basis
 from neuroformer.model.traces import all_traces
 
 Window = tuple[int, int]
@@ -38,6 +39,24 @@ class LogLinearCoupling:
     rate: Tensor
     bin_s: float
     event_weight: Callable[[Batch], Tensor | None] = lambda batch: None
+
+
+def in_basis(fitted: LogLinearCoupling, n_functions: int) -> LogLinearCoupling:
+    """The same coupling with a raised-cosine basis of lags for kernels, as near to its profiles as that comes.
+
+    Learned kernels are few, and from few events they are noisy; a basis leaves it to the pairs to say what time courses
+    there are.
+
+    Args:
+        fitted: the model.
+        n_functions: of the basis, at most as many as there are lags.
+    """
+    basis = log_basis(fitted.kernels.shape[1], n_functions)
+    basis = basis / basis.norm(dim=1, keepdim=True)
+    # (K, H): what each function of the basis holds of each kernel, by least squares over the lags.
+    shares = torch.linalg.lstsq(basis.double().mT, fitted.kernels.double().mT).solution.numpy()
+    weights = np.einsum("kh,hst->kst", shares, fitted.weights)
+    return replace(fitted, kernels=basis.to(fitted.kernels), weights=weights)
 
 
 class ScoreSums:
