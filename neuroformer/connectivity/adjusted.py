@@ -8,24 +8,28 @@ towards zero, and they hold what the trunk has left of input that source and tar
 
        ŵ_ij = w_ij + I_ij⁻¹ U_ij
 
-   with U the slope and I the curvature of the log-likelihood (`moments.ScoreSums`). This is the debiased lasso with
-   the trunk and all other pairs as nuisance (van de Geer, Bühlmann, Ritov & Dezeure 2014, Ann. Stat. 42:1166); under
-   no influence √I ŵ is standard normal.
-
+   with U the slope and I the curvature of the log-likelihood, the target's constant profiled out (`moments.ScoreSums`).
+   It takes away what shrinkage did to the pair itself, in the spirit of the debiased lasso (van de Geer, Bühlmann,
+   Ritov & Dezeure 2014, Ann. Stat. 42:1166); all else (trunk, history, other pairs) is held as fitted, so what
+   shrinkage left of *other* pairs stays, and the null of step 3 has to allow for it.
    The likelihood of few events is no parabola: six coincidences where 1.6 are expected say less, and three where 18 are
-   expected more, than their z-scores. So ŵ is scaled to the signed root of the likelihood ratio of a Poisson count of
-   the same first three moments (`skewness_factor`), as good as normal from very few events on (Barndorff-Nielsen & Cox
-   1994, *Inference and Asymptotics*, section 3.4).
+   expected more, than their z-scores. So ŵ is scaled towards the signed root of the likelihood ratio of a Poisson count
+   with the same first three moments (`skewness_factor`).
 
 2. **Negative controls.** A synapse acts later; input that two units share shows at lag 0 and at acausal lags as well.
    The target's residual is correlated with the source's events of the same bin and of later ones, up to one coupling
    window. What these predict of ŵ, by robust regression over all pairs (Tukey's bisquare), is taken away: a negative
    control in the sense of Lipsitch, Tchetgen Tchetgen & Cohen 2010 (Epidemiology 21:383), which has the confounder in
-   common and cannot have the cause. As few pairs are connected, the fit over all pairs is that of the unconnected.
+   common and cannot have the effect of source on target. (An effect of target on source shows at acausal lags too; on
+   simulated circuits no more false calls were found on such pairs than on others.) As few pairs are connected, the fit
+   over all pairs is that of the unconnected. Where bins are wider than synapses are late the same bin holds the effect
+   itself, and is left out. With fewer than 25 pairs nothing is taken away.
 
 3. **A null.** χ²_ij = ŵ_ijᵀ I_ij ŵ_ij has H degrees of freedom under no influence. Time-shifted surrogates of the
-   sources and genomic control (the median over all pairs: Devlin & Roeder 1999, Biometrics 55:997) tell by how much it
-   is inflated; it is divided by the larger of the two, and p-values stay above what the surrogates can support.
+   sources and genomic control (the median over all pairs: Devlin & Roeder 1999, Biometrics 55:997) tell by how much
+   it is inflated, and it is divided by the larger of the two. A generalised Pareto tail of the surrogates
+   (Knijnenburg, Wessels, Reinders & Shmulevich 2009, Bioinformatics 25:i161) takes over where it is heavier than that
+   of χ². Step 2 is not repeated on the surrogates, in which nothing is shared.
 
 4. **Evidence.** Pairs are ranked by a mixture over pairs (`mixture.fit_mixture`) that learns the size and time course
    which connections have, so that a departure of another form counts less.
@@ -49,6 +53,11 @@ SURROGATES = 4  # each gives N² values of the null; their pool is what counts
 FUNCTIONS = 5  # of the basis of lags: with 3 the onset is blurred, with 6 nothing is gained
 START = 0.05  # false-discovery rate of the pairs from which the mixture starts
 BISQUARE = 4.685  # Tukey's constant: 95 % efficiency for normal errors (Huber & Ronchetti 2009, section 4.8)
+WIDEST_BIN_S = 0.02  # up to which the same bin is a control: synapses act within this
+TAIL, LEAST_TAIL = (
+    0.99,
+    20,
+)  # quantile of the surrogates above which a tail is fitted, and the fewest values for it
 RIDGE = 1e-6  # of a pair's mean curvature: a unit without events leaves its pairs at zero
 
 
@@ -80,13 +89,13 @@ def adjusted_map(
     n_lags = fitted.kernels.shape[1]
     if functions is not None:
         fitted = in_basis(fitted, functions)
-    windows = control_windows(n_lags) if control else ()
+    windows = control_windows(n_lags, same_bin=fitted.bin_s <= WIDEST_BIN_S) if control else ()
     moments = pair_moments(fitted, batches, windows=windows, surrogates=surrogates)
     heads, n = fitted.weights.shape[:2]
     off = ~np.eye(n, dtype=bool)
     information = _by_pair(moments.real.information, 2)[off]  # (P, H, H)
     estimate = _by_pair(fitted.weights, 1)[off] + one_step(moments.real)[off]  # (P, H)
-    estimate *= skewness_factor(estimate, information, _by_pair(moments.real.third, 3)[off])[:, None]
+    estimate *= skewness_factor(estimate, information, _third(moments.real, estimate, off))[:, None]
     spread = np.sqrt(np.diagonal(_inverse(information), axis1=-2, axis2=-1))  # (P, H)
     controls = standardized_controls(moments.controls, moments.real.expected)[:, off].T  # (P, C)
     for h in range(heads if control else 0):
@@ -135,42 +144,54 @@ def adjusted_map(
 def _null_chi2(sums: ScoreSums, off: np.ndarray) -> np.ndarray:
     """(P,) χ² of a surrogate's pairs."""
     step, information = one_step(sums)[off], _by_pair(sums.information, 2)[off]
-    step *= skewness_factor(step, information, _by_pair(sums.third, 3)[off])[:, None]
+    step *= skewness_factor(step, information, _third(sums, step, off))[:, None]
     return np.einsum("pa,pab,pb->p", step, information, step)
+
+
+def _third(sums: ScoreSums, direction: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """(P,) third moment along a direction (P, H)."""
+    spread = np.zeros((direction.shape[1], *off.shape))
+    spread[:, off] = direction.T
+    return sums.third_along(spread)[off]
 
 
 def skewness_factor(estimate: np.ndarray, information: np.ndarray, third: np.ndarray) -> np.ndarray:
     """What an estimate is multiplied by so that its z-score becomes the signed root of a likelihood ratio.
 
-    Along its own direction the slope behaves as a · (K − m), K ~ Poisson(m), with a = third / second moment. With
-    s = a per unit of the estimate, 2 m [(1 + s) log(1 + s) − s] is the likelihood ratio and m s² the χ²; the factor is
-    the root of their quotient: 1 for s → 0, below 1 for an excess, up to √2 for a lack.
+    Along its own direction the slope behaves as a · (K − m), K ~ Poisson(m). With a the quotient of third and second
+    moment, s = a per unit of the estimate and m s² the χ², the likelihood ratio is 2 m [(1 + s) log(1 + s) − s], and
+    2 m where K = 0 (s ≤ −1). The factor is the root of its quotient with χ²: 1 for s → 0, below 1 for an excess, up
+    to √2 for a lack. Moments are those of the fitted intensities, so for a pair whose weight was fitted this holds to
+    first order.
 
     Args:
         estimate: (P, H).
         information: (P, H, H).
-        third: (P, H, H, H).
+        third: (P,) third moment along the estimate.
 
     Returns:
         (P,).
     """
     chi2 = np.einsum("pa,pab,pb->p", estimate, information, estimate)
-    cubed = np.einsum("pa,pb,pc,pabc->p", estimate, estimate, estimate, third)
-    s = np.divide(cubed, chi2, out=np.zeros_like(chi2), where=chi2 > 0).clip(min=-1)
+    s = np.divide(third, chi2, out=np.zeros_like(chi2), where=chi2 > 0)
     small = np.abs(s) < 1e-3
     safe = np.where(small, 1.0, s)
-    ratio = 2 * (special.xlogy(1 + safe, 1 + safe) - safe) / safe**2
+    inside = safe.clip(min=-1)
+    ratio = 2 * (special.xlogy(1 + inside, 1 + inside) - inside) / safe**2
     return np.sqrt(np.where(small, 1 - s / 3, ratio))
 
 
-def control_windows(n_lags: int) -> tuple[Window, ...]:
+def control_windows(n_lags: int, *, same_bin: bool = True) -> tuple[Window, ...]:
     """The same bin, then up to three windows of growing width over the acausal lags 1 … L.
 
     >>> control_windows(20)
     ((0, 0), (1, 4), (5, 10), (11, 20))
+    >>> control_windows(2, same_bin=False)
+    ((1, 1), (2, 2))
     """
     ends = sorted({max(1, round(n_lags * share)) for share in (0.2, 0.5, 1.0)})
-    return ((0, 0), *zip([1, *(end + 1 for end in ends[:-1])], ends, strict=True))
+    acausal = zip([1, *(end + 1 for end in ends[:-1])], ends, strict=True)
+    return (*(((0, 0),) if same_bin else ()), *acausal)
 
 
 def one_step(sums: ScoreSums) -> np.ndarray:
@@ -224,20 +245,40 @@ def calibrate(
         genomic: whether the pairs' own median counts, or that of the surrogates alone.
 
     Returns:
-        The larger of both medians' inflation, at least 1, and (P,) p-values, each at least the share of surrogates
-        (scaled to the same inflation) that reach as far.
+        The larger of both medians' inflation, at least 1, and (P,) p-values, the larger of those by χ² and by the
+        tail of the surrogates, scaled to the same inflation.
     """
     expected = stats.chi2.median(dof)
     own = float(np.median(chi2[testable])) / expected if genomic and testable.any() else 1.0
     shifted = float(np.median(null[null > 0])) / expected if (null > 0).any() else 1.0
     scale = max(1.0, own, shifted)
     p_values = stats.chi2.sf(chi2 / scale, dof)
+    null = null[null > 0]
     if len(null):
         # The surrogates are brought to the median of the pairs, so that only the form of their tail counts here.
-        ordered = np.sort(null * (scale / max(1.0, shifted)))
-        reached = len(ordered) - np.searchsorted(ordered, chi2, side="left")
-        p_values = np.maximum(p_values, (1 + reached) / (1 + len(ordered)))
+        p_values = np.maximum(p_values, tail_p_values(chi2, null * (scale / max(1.0, shifted))))
     return scale, np.where(testable, p_values, 1.0)
+
+
+def tail_p_values(chi2: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Share of the null that reaches as far: counted up to its 99 % quantile, by a generalised Pareto tail beyond.
+
+    Args:
+        chi2: (P,).
+        null: (M,); with too few of them for a tail, the share (1 + reached) / (1 + M).
+
+    Returns:
+        (P,).
+    """
+    ordered = np.sort(null)
+    p_values = (1 + len(ordered) - np.searchsorted(ordered, chi2, side="left")) / (1 + len(ordered))
+    threshold = float(np.quantile(ordered, TAIL))
+    excess = ordered[ordered > threshold] - threshold
+    if len(excess) >= LEAST_TAIL:
+        shape, _, width = stats.genpareto.fit(excess, floc=0)
+        beyond = chi2 > threshold
+        p_values[beyond] = (1 - TAIL) * stats.genpareto.sf(chi2[beyond] - threshold, shape, scale=width)
+    return p_values
 
 
 def _by_pair(values: np.ndarray, n_heads_axes: int) -> np.ndarray:

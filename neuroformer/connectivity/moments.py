@@ -5,6 +5,7 @@ Notation: r_j(t) = y_j(t) − λ_j(t) is the residual of unit j, x_i^h(t) the ev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,8 +45,9 @@ class LogLinearCoupling:
 def in_basis(fitted: LogLinearCoupling, n_functions: int) -> LogLinearCoupling:
     """The same coupling with a raised-cosine basis of lags for kernels, as near to its profiles as that comes.
 
-    Learned kernels are few, and from few events they are noisy; a basis leaves it to the pairs to say what time courses
-    there are.
+    Learned kernels are few, and from few events they are noisy; a basis leaves it to the pairs to say what time
+    courses there are. Least squares over the lags, without regard to the events, so a strong coupling whose profile
+    lies outside the span is taken over a little wrongly; the step that follows sees the model's own residuals.
 
     Args:
         fitted: the model.
@@ -66,14 +68,15 @@ class ScoreSums:
 
         score[h, i, j] = Σ_t r_j x̃_i^h,        information[h, g, i, j] = Σ_t λ_j x̃_i^h x̃_i^g
 
-    and likewise the third moments, Σ_t λ_j x̃_i^h x̃_i^g x̃_i^k: how far the likelihood is from a parabola.
+    and likewise third[h, g, k, i, j] = Σ_t λ_j x̃_i^h x̃_i^g x̃_i^k: how far the likelihood is from a parabola.
     """
 
     def __init__(self, *, heads: int, n_units: int) -> None:
         """See the class."""
         self._slope, self._mass = np.zeros((2, heads, n_units, n_units))
         self._square = np.zeros((heads, heads, n_units, n_units))
-        self._cube = np.zeros((heads, heads, heads, n_units, n_units))
+        # Every triple of heads once, with falling indices: five functions have 35 of them and not 125.
+        self._cube = {triple: np.zeros((n_units, n_units)) for triple in _triples(heads)}
         self.expected, self._residual = np.zeros((2, n_units))
 
     def add(self, traces: Tensor, intensity: Tensor, residual: Tensor) -> None:
@@ -99,18 +102,24 @@ class ScoreSums:
         """(H, H, N, N)."""
         return _symmetric(self._square) - self._mass[:, None] * self._mass / self.expected
 
-    @property
-    def third(self) -> np.ndarray:
-        """(H, H, H, N, N)."""
-        mean, square = self._mass / self.expected, _symmetric(self._square)
-        crossed = mean[:, None, None] * square
-        return (
-            _symmetric(self._cube)
-            - crossed
-            - crossed.swapaxes(0, 1)
-            - crossed.swapaxes(0, 2)
-            + 2 * self.expected * mean[:, None, None] * mean[:, None] * mean
-        )
+    def third_along(self, direction: np.ndarray) -> np.ndarray:
+        """Third moment of each pair's trace along a direction: Σ_hgk d_h d_g d_k third[h, g, k].
+
+        Args:
+            direction: (H, N, N).
+
+        Returns:
+            (N, N).
+        """
+        raw = np.zeros(direction.shape[1:])
+        for triple, cube in self._cube.items():
+            times = 6 / np.prod(
+                [math.factorial(triple.count(h)) for h in set(triple)]
+            )  # orders of the triple
+            raw += times * cube * np.prod([direction[h] for h in triple], axis=0)
+        mean = (direction * self._mass).sum(0) / self.expected
+        square = np.einsum("hst,gst,hgst->st", direction, direction, _symmetric(self._square))
+        return raw - 3 * mean * square + 2 * self.expected * mean**3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,18 +144,20 @@ def pair_moments(
 ) -> PairMoments:
     """Sum up one session.
 
-    Surrogate k takes the sources' events from k + 1 batches later, around the end: rates and bursts stay, everything
-    that two units share is broken.
+    A surrogate pairs the targets' residuals in a row with the sources' events in another row, the surrogates' distances
+    evenly spread over the recording: rates and bursts stay, everything that two units share is broken.
 
     Args:
         fitted: the model.
         batches: all of one session and all their bins scored once, every row with the context before its scored bins.
         windows: of the controls.
-        surrogates: how many time-shifted surrogates; there are fewer where there are fewer batches.
+        surrogates: how many time-shifted surrogates; at most one fewer than there are rows in all batches.
     """
     heads, n_units = fitted.weights.shape[:2]
     real = ScoreSums(heads=heads, n_units=n_units)
-    others = [ScoreSums(heads=heads, n_units=n_units) for _ in range(min(surrogates, len(batches) - 1))]
+    rows = [(number, row) for number, batch in enumerate(batches) for row in range(len(batch.session))]
+    others = [ScoreSums(heads=heads, n_units=n_units) for _ in range(min(surrogates, len(rows) - 1))]
+    shifts = [max(1, round((k + 1) * len(rows) / (len(others) + 1))) for k in range(len(others))]
     controls = np.zeros((len(windows), n_units, n_units))
     for number, batch in enumerate(batches):
         counts = batch.counts(scored_only=True)  # (B, T, N)
@@ -157,22 +168,35 @@ def pair_moments(
         real.add(_traces(batch, fitted).flatten(1, 2), intensity.flatten(0, 1), residual.flatten(0, 1))
         for c, window in enumerate(windows):
             controls[c] += _product(_future(excess, window).flatten(0, 1), residual.flatten(0, 1))
-        for shift, sums in enumerate(others, start=1):
-            traces = _traces(batches[(number + shift) % len(batches)], fitted)  # (H, B', T', N)
-            b, t = min(len(scored), traces.shape[1]), min(scored.shape[1], traces.shape[2])
+        first_row = rows.index((number, 0))
+        for shift, sums in zip(shifts, others, strict=True):
+            elsewhere = [rows[(first_row + row + shift) % len(rows)] for row in range(len(scored))]
+            traces = _rows_of(batches, elsewhere, fitted)  # (H, B, T', N)
+            t = min(scored.shape[1], traces.shape[2])
             sums.add(
-                traces[:, :b, :t].flatten(1, 2),
-                intensity[:b, :t].flatten(0, 1),
-                residual[:b, :t].flatten(0, 1),
+                traces[:, :, :t].flatten(1, 2),
+                intensity[:, :t].flatten(0, 1),
+                residual[:, :t].flatten(0, 1),
             )
     return PairMoments(real=real, surrogates=others, controls=controls)
 
 
+def _rows_of(batches: Sequence[Batch], wanted: list[tuple[int, int]], fitted: LogLinearCoupling) -> Tensor:
+    """(H, rows, T, N) traces of the wanted rows, T the fewest bins among them."""
+    traces = {number: _traces(batches[number], fitted) for number in {number for number, _ in wanted}}
+    shortest = min(values.shape[2] for values in traces.values())
+    return torch.stack([traces[number][:, row, :shortest] for number, row in wanted], dim=1)
+
+
+def _triples(heads: int) -> list[tuple[int, int, int]]:
+    return [(h, g, k) for h in range(heads) for g in range(h + 1) for k in range(g + 1)]
+
+
 def _symmetric(lower: np.ndarray) -> np.ndarray:
-    """Fill in an array over heads (H, …, N, N) of which only entries with falling indices are there."""
-    full = np.empty_like(lower)
-    for index in np.ndindex(lower.shape[:-2]):
-        full[index] = lower[tuple(sorted(index, reverse=True))]
+    """Fill in an array over pairs of heads (H, H, N, N) of which only entries with falling indices are there."""
+    full = lower.copy()
+    for h, g in zip(*np.triu_indices(len(lower), 1), strict=True):
+        full[h, g] = lower[g, h]
     return full
 
 
