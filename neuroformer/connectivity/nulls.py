@@ -197,6 +197,6 @@ def unit_permuted(estimate: ConnectivityMap) -> ConnectivityMap:
     for _ in range(3 if n > 2 else 0):
         rest = rest - np.nanmedian(rest, axis=1, keepdims=True)
         rest = rest - np.nanmedian(rest, axis=0, keepdims=True)
-    spread = 1.4826 * np.nanmedian(np.abs(rest[off]))
+    spread = 1.4826 * np.median(np.abs(rest[off])) if n > 1 else 0.0
     p_values[off] = 2 * stats.norm.sf(np.abs(rest[off]) / spread) if spread > 0 else 1.0
     return replace(estimate, p_values=p_values)
