@@ -51,6 +51,7 @@ SEQUENTIAL = LinearSegmentedColormap.from_list(
 _METHODS = {
     "truth": ("Truth", INK),
     "model": ("Neuroformer", "#009E73"),
+    "adjusted_coupling": ("Adjusted coupling", "#00513B"),
     "coupling": ("Coupling attention", "#009E73"),
     "stimulation": ("In-silico stimulation", "#44206B"),
     "silencing": ("In-silico silencing", "#00C4D6"),
@@ -58,6 +59,7 @@ _METHODS = {
     "attention_rollout": ("Attention rollout", "#56B4E9"),
     "self_attention": ("Self-attention", "#0072B2"),
     "poisson_glm": ("Poisson GLM", "#E69F00"),
+    "adjusted_glm": ("Adjusted GLM", "#3B3BFF"),
     "group_lasso_glm": ("Group-lasso GLM", "#D55E00"),
     "ridge_glm": ("Ridge GLM", "#7F4F24"),
     "cross_correlation": ("Lagged cross-correlation", "#CC79A7"),
@@ -70,7 +72,7 @@ _METHODS = {
 }
 
 # Colours of methods without one of their own; none of those above.
-_SPARE = ("#5F7F3C", "#3B3BFF", "#B15928", "#FF5C5C", "#B8A1D9", "#00695C")
+_SPARE = ("#5F7F3C", "#B15928", "#FF5C5C", "#B8A1D9", "#00695C")
 
 # More hues than eyes keep apart: what a method reads tells it from its like as well. All others are solid.
 _DASHES: dict[str, tuple[float, ...]] = {

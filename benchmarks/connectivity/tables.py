@@ -72,7 +72,7 @@ def _precision(results: Results) -> str:
     rows.append(["chance", *(_short(np.nanmean(_chance(results, c))) for c in circuits)])
     seeds = [f"{circuit} ({len(results[circuit])})" for circuit in circuits]
     return (
-        "**Average precision**, mean over seeds [lowest, highest]; number of seeds in brackets.\n\n"
+        "**Average precision**, mean over seeds [lowest, highest]; number of seeds in round brackets.\n\n"
         + _table(["method", *seeds], rows)
     )
 
@@ -158,9 +158,11 @@ def _chance(results: Results, circuit: str) -> np.ndarray:
 def _mean_range(values: np.ndarray) -> str:
     if np.isnan(values).all():
         return "–"
-    if len(values) == 1:
-        return _short(values[0])
-    return f"{_short(np.nanmean(values))} [{_short(np.nanmin(values))}, {_short(np.nanmax(values))}]"
+    known = values[~np.isnan(values)]
+    note = "" if len(known) == len(values) else f" ({len(known)})"
+    if len(known) == 1:
+        return _short(known[0]) + note
+    return f"{_short(known.mean())} [{_short(known.min())}, {_short(known.max())}]{note}"
 
 
 def _short(value: float) -> str:

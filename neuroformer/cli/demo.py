@@ -18,6 +18,9 @@ from neuroformer.cli.config import build_config
 from neuroformer.files import RunFolder, read_json
 
 CIRCUITS = ("clean", "confounded")
+ESTIMATORS = ("adjusted_coupling", "coupling", "attention_rollout", "attention_gradient", "poisson_glm",
+              "partial_correlation", "jittered_ccg", "cross_correlation")  # fmt: skip
+"""The quick ones: the GLM is there from the evaluation, and `neuroformer connectivity` has them all."""
 
 
 @dataclass(kw_only=True)
@@ -97,7 +100,7 @@ def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[st
     words = [f"data.sessions=[{session}]", f"out={out}", "trainer.enable_progress_bar=false"]
     _step(pretrain.COMMAND, log=log, files=[config.pretrain], words=[*words, *steps, *again])
     _step(evaluate.COMMAND, log=log, words=[f"run={out}", *again])
-    _step(connectivity.COMMAND, log=log, words=[f"run={out}", *again])
+    _step(connectivity.COMMAND, log=log, words=[f"run={out}", f"estimators=[{','.join(ESTIMATORS)}]", *again])
     scores, wiring = (
         read_json(out / "evaluate" / "metrics.json"),
         read_json(out / "connectivity" / "metrics.json"),

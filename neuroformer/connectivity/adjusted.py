@@ -73,9 +73,9 @@ def adjusted_map(
         functions: of the basis of lags in which the coupling is read; None takes the model's own kernels.
 
     Returns:
-        A map whose matrix is the evidence for a connection in nats, −log of the local false-discovery rate (without
-        enough called pairs to learn from: −log p), with the sign of the profile's sum; its lag profile is the corrected
-        log-gain of the target's intensity, by lag.
+        A map whose matrix is √(2 · evidence), on the scale of a z-score, with the sign of the influence; its lag
+        profile is the corrected log-gain of the target's intensity, by lag. Evidence is −log of the pair's local
+        false-discovery rate, or without enough called pairs to learn from −log p.
     """
     n_lags = fitted.kernels.shape[1]
     if functions is not None:
@@ -111,7 +111,13 @@ def adjusted_map(
     evidence = -stats.chi2.logsf(chi2 / scale, heads)
     if mixture is not None:
         evidence[testable] = mixture.evidence
-    matrix[off] = sign * evidence
+    matrix[off] = sign * np.sqrt(2 * evidence)
+    area = (
+        fitted.kernels.double().sum(1).numpy()
+    )  # (H,) what a unit of each function adds up to over the lags
+    gain, error = np.zeros((n, n)), np.full((n, n), np.inf)
+    gain[off] = estimate @ area
+    error[off] = np.where(testable, np.sqrt(scale * (area @ _inverse(information) @ area)), np.inf)
     p_matrix[off] = p_values
     return ConnectivityMap(
         name=name,
@@ -119,7 +125,9 @@ def adjusted_map(
         lag_profile=profile.astype(np.float32),
         lags_s=fitted.bin_s * np.arange(1, n_lags + 1),
         p_values=p_matrix,
-        description="evidence, in nats, for a change of the target's log-intensity after an event of the source, "
+        gain=gain,
+        gain_error=error,
+        description="√(2 · evidence in nats) for a change of the target's log-intensity after an event of the source, "
         "corrected by what the two share at lag 0 and at acausal lags",
     )
 

@@ -21,6 +21,9 @@ class ConnectivityMap:
         lag_profile: (S, T, L) float32 influence by lag, or None where the method has no lags.
         lags_s: (L,) float64, the lags of the profile in seconds, or None.
         p_values: (S, T) float64, two-sided, of each pair against the method's own null; NaN on the diagonal; or None.
+        gain: (S, T) float64, change of the target's log-intensity after an event of the source, summed over lags; or
+            None where the method has no such scale.
+        gain_error: (S, T) float64, its standard error; infinite where the recording says nothing; None without `gain`.
         description: One sentence on what the numbers are.
     """
 
@@ -29,6 +32,8 @@ class ConnectivityMap:
     lag_profile: np.ndarray | None = None
     lags_s: np.ndarray | None = None
     p_values: np.ndarray | None = None
+    gain: np.ndarray | None = None
+    gain_error: np.ndarray | None = None
     description: str = ""
 
     def __post_init__(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from neuroformer.connectivity.estimate import ConnectivityMap
 from neuroformer.errors import UsageError
 
 MEDIAN_CHI2 = 0.4549  # median of a chi-square variable with one degree of freedom
+LEAST_DF, MOST_DF = 0.3, 200.0  # of the t distribution that stands for unconnected pairs
 TAIL = 0.05  # the surrogates' own peaks are matched here: far enough out to matter, enough of them to count
 
 
@@ -179,10 +180,10 @@ def genomic_control(p_values: np.ndarray) -> tuple[np.ndarray, float]:
 def unit_permuted(estimate: ConnectivityMap) -> ConnectivityMap:
     """Give a map the p-values that follow if its units' labels meant nothing: the null of maps that come without data.
 
-    What a source does to all and what reaches a target from all is taken away by medians (Tukey's median polish); the
-    rest is compared with its own spread over all pairs, from the median absolute deviation, by the normal tail. Like
-    genomic control it takes most pairs for unconnected; a map of weights shrunk towards zero has heavier tails than
-    that and calls too many pairs.
+    What a source does to all and what reaches a target from all is taken away by medians (Tukey's median polish). The
+    rest is compared with a Student t whose scale and degrees of freedom match the 50 % and 75 % quantiles of its size
+    over all pairs, because maps of shrunk weights have far heavier tails than a normal. Like genomic control it takes
+    most pairs for unconnected.
 
     Args:
         estimate: the map.
@@ -197,6 +198,25 @@ def unit_permuted(estimate: ConnectivityMap) -> ConnectivityMap:
     for _ in range(3 if n > 2 else 0):
         rest = rest - np.nanmedian(rest, axis=1, keepdims=True)
         rest = rest - np.nanmedian(rest, axis=0, keepdims=True)
-    spread = 1.4826 * np.median(np.abs(rest[off])) if n > 1 else 0.0
-    p_values[off] = 2 * stats.norm.sf(np.abs(rest[off]) / spread) if spread > 0 else 1.0
+    size = np.abs(rest[off])
+    p_values[off] = 2 * _central_t(size).sf(size) if n > 1 and np.median(size) > 0 else 1.0
     return replace(estimate, p_values=p_values)
+
+
+def _central_t(size: np.ndarray) -> stats.distributions.rv_frozen:
+    """The t distribution around 0 with the given quantiles of |x| at 50 % and 75 %."""
+    middle, upper = np.quantile(size, [0.5, 0.75])
+
+    def excess(df: float) -> float:
+        return float(stats.t.ppf(0.875, df) / stats.t.ppf(0.75, df) - upper / middle)
+
+    df = next(
+        (
+            bound
+            for bound, beyond in ((MOST_DF, excess(MOST_DF) > 0), (LEAST_DF, excess(LEAST_DF) < 0))
+            if beyond
+        ),
+        None,
+    )
+    df = optimize.brentq(excess, LEAST_DF, MOST_DF) if df is None else df
+    return stats.t(df, scale=middle / stats.t.ppf(0.75, df))

@@ -2,6 +2,7 @@
 
 SESSION_ID/unit_ids                     (N,) text or integers, as in the session file
 SESSION_ID/ESTIMATOR/matrix             (N, N) [source, target], attribute "description"
+SESSION_ID/ESTIMATOR/gain               (N, N), with gain_error, where the estimator has a scale
 SESSION_ID/ESTIMATOR/lag_profile        (N, N, L), where the estimator has lags
 SESSION_ID/ESTIMATOR/lags_s             (L,) seconds
 SESSION_ID/ESTIMATOR/p_values           (N, N) two-sided, NaN on the diagonal, where the estimator has a null
@@ -75,8 +76,9 @@ def write_connectivity(path: Path, sessions: Sequence[SessionConnectivity]) -> P
                 part = group.create_group(estimate.name)
                 part.attrs["description"] = estimate.description
                 _write(part, "matrix", estimate.matrix)
-                if estimate.p_values is not None:
-                    _write(part, "p_values", estimate.p_values)
+                for name in ("p_values", "gain", "gain_error"):
+                    if getattr(estimate, name) is not None:
+                        _write(part, name, getattr(estimate, name))
                 if estimate.lag_profile is not None:
                     _write(part, "lag_profile", estimate.lag_profile)
                     _write(part, "lags_s", estimate.lags_s)
@@ -123,6 +125,8 @@ def _read_session(session_id: str, group: h5py.Group) -> SessionConnectivity:
                 lag_profile=_read(part, "lag_profile"),
                 lags_s=_read(part, "lags_s"),
                 p_values=_read(part, "p_values"),
+                gain=_read(part, "gain"),
+                gain_error=_read(part, "gain_error"),
                 description=part.attrs["description"],
             )
             for name, part in group.items()

@@ -80,7 +80,8 @@ def calls(sessions: Iterable[SessionConnectivity], *, q: float) -> dict[str, dic
 def render_calls(sessions: Sequence[SessionConnectivity], *, q: float) -> str:
     """Lay out, for sessions without known edges, what each method calls and its strongest pairs.
 
-    Signs are those of the estimate, source before target.
+    Signs are those of the estimate, source before target. Numbers with an interval are gains: changes of the target's
+    log-intensity after an event of the source, summed over lags.
     """
     parts = []
     unconnected = {
@@ -89,9 +90,11 @@ def render_calls(sessions: Sequence[SessionConnectivity], *, q: float) -> str:
     for session_id, by_method in calls(sessions, q=q).items():
         rows = []
         for name, entry in by_method.items():
+            strongest = entry["strongest"]
+            shown = STRONGEST - any("gain" in pair for pair in strongest)  # intervals take room
             pairs = [
-                f"{_short(pair['source'])}→{_short(pair['target'])} {pair['strength']:+.2g}"
-                for pair in entry["strongest"][:STRONGEST]
+                f"{_short(pair['source'])}→{_short(pair['target'])} {_strength(pair)}"
+                for pair in strongest[:shown]
             ]
             rows.append(
                 (name, number(entry["n_called"], 0), number(100 * entry["called_share"], 2), ", ".join(pairs))
@@ -157,11 +160,28 @@ def _calls(estimate: ConnectivityMap, unit_ids: np.ndarray, *, q: float) -> dict
             "target": unit_ids[j].item(),
             "strength": float(estimate.matrix[i, j]),
             "p_value": None if estimate.p_values is None else float(estimate.p_values[i, j]),
+            **_gain(estimate, i, j),
         }
         for i, j in strongest_pairs(estimate, q=q, most=10)
     ]
     share = n_called / n_pairs if n_pairs else np.nan
     return {"n_called": n_called, "called_share": share, "n_pairs": n_pairs, "q": q, "strongest": strongest}
+
+
+def _strength(pair: Mapping[str, Any]) -> str:
+    """The gain with its interval where there is one, else the method's own number."""
+    if "gain" not in pair:
+        return f"{pair['strength']:+.2g}"
+    low, high = pair["gain_interval"]
+    return f"{pair['gain']:+.2g} [{low:+.2g}, {high:+.2g}]"
+
+
+def _gain(estimate: ConnectivityMap, i: int, j: int) -> dict[str, Any]:
+    """Change of the target's log-intensity, with its 95 % interval, where the method has one."""
+    if estimate.gain is None or estimate.gain_error is None:
+        return {}
+    gain, margin = float(estimate.gain[i, j]), 1.96 * float(estimate.gain_error[i, j])
+    return {"gain": gain, "gain_interval": [gain - margin, gain + margin]}
 
 
 def _short(unit_id: object, most: int = 10) -> str:

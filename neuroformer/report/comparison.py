@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from neuroformer.plotting import INK, MUTED, method_color, method_label, new_figure, style
 from neuroformer.report.blocks import Block, Drawing, Table, interval, number, percent, signed
 from neuroformer.report.collect import Run, Score
+from neuroformer.report.lead import leading_estimator
 
 _LIKELIHOODS = ("model", "poisson_glm", "homogeneous_poisson", "truth")
 
@@ -37,7 +38,8 @@ def _table(
     rows = []
     for run, scores, precision in zip(runs, likelihoods, wiring, strict=True):
         gain, attained = run.gain(), run.attained()
-        rivals = [value for name, value in precision.items() if name != "coupling"]
+        lead = leading_estimator(precision)
+        rivals = [value for name, value in precision.items() if name != lead]
         rows.append(
             (
                 run.name,
@@ -47,7 +49,7 @@ def _table(
                 ),
                 _difference(gain),
                 percent(attained.value) if attained is not None else "–",
-                number(precision.get("coupling")),
+                number(None if lead is None else precision[lead]),
                 number(max(rivals, default=None)),
             )
         )

@@ -7,10 +7,9 @@ from matplotlib.figure import Figure
 
 from neuroformer.plotting import draw_couplings, new_figure, style
 from neuroformer.report.collect import Run
+from neuroformer.report.lead import leading_estimator
 from neuroformer.report.sections.likelihood import draw_scores
 from neuroformer.report.sections.wiring import unit_order
-
-_ESTIMATOR = "coupling"
 
 
 def draw_overview(runs: Sequence[Run]) -> Figure:
@@ -26,15 +25,16 @@ def draw_overview(runs: Sequence[Run]) -> Figure:
             draw_scores(row[0], run.likelihoods())
             row[0].set_title(f"{run.name}: held-out prediction")
             session = next(iter(run.couplings() or ()), None)
-            if session is None or session.truth is None or _ESTIMATOR not in session.estimates:
+            estimator = None if session is None else leading_estimator(session.estimates)
+            if session is None or session.truth is None or estimator is None:
                 for axes in row[1:]:
                     axes.set_axis_off()
                 continue
             order = unit_order(session.truth)
-            precision = run.wiring_scores().get(_ESTIMATOR, {}).get("average_precision")
+            precision = run.wiring_scores().get(estimator, {}).get("average_precision")
             titles = ("wiring put in", "read out" if precision is None else f"read out (AP {precision:.3f})")
             for axes, matrix, title in zip(
-                row[1:], (session.truth, session.estimates[_ESTIMATOR]), titles, strict=True
+                row[1:], (session.truth, session.estimates[estimator]), titles, strict=True
             ):
                 draw_couplings(axes, np.asarray(matrix)[np.ix_(order, order)])
                 axes.set_title(title)

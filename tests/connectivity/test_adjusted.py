@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -74,8 +76,8 @@ def test_known_edges_are_found_with_sign_delay_and_direction(read_out, pair_of_e
     assert {divmod(int(k), 12) for k in order[:2]} == {(0, 1), (2, 3)}
     called = np.argwhere(estimate.called(0.05)).tolist()
     assert called == [[0, 1], [2, 3]]
-    assert estimate.matrix[0, 1] > 10
-    assert estimate.matrix[2, 3] < -10
+    assert estimate.matrix[0, 1] > 5  # as a z-score
+    assert estimate.matrix[2, 3] < -5
     assert estimate.p_values[1, 0] > 0.05
     assert estimate.p_values[3, 2] > 0.05
     assert estimate.delays_s()[0, 1] == pytest.approx(0.015)
@@ -83,6 +85,48 @@ def test_known_edges_are_found_with_sign_delay_and_direction(read_out, pair_of_e
     # The log-gain itself, not only its order.
     assert estimate.lag_profile[0, 1, 2] == pytest.approx(1.2, abs=0.6)
     assert np.abs(estimate.lag_profile[0, 1, [0, 1, 6, 7]]).max() < 0.5
+
+
+def test_the_gain_is_that_of_the_circuit_within_its_error(read_out, pair_of_edges):
+    estimate = read_out(pair_of_edges, rows=2)
+    np.testing.assert_allclose(estimate.gain, estimate.lag_profile.sum(-1), rtol=1e-4, atol=1e-5)
+    z = off_diagonal(np.divide(estimate.gain, estimate.gain_error, where=~np.eye(12, dtype=bool)))
+    others = np.ones(12 * 11, bool)
+    others[[0, 2 * 11 + 2]] = False  # 0 → 1 and 2 → 3
+    assert np.std(z[others & (z != 0)]) == pytest.approx(1, abs=0.2)
+    assert (np.abs(z[~others]) > 4).all()
+    assert abs(estimate.gain[0, 1] - 1.2) < 3 * estimate.gain_error[0, 1]
+    assert np.isinf(estimate.gain_error[5]).all()  # never fires
+    assert (estimate.gain[5] == 0).all()
+
+
+def test_many_edges_teach_the_form_of_an_edge(read_out, rng):
+    """With edges enough to learn from, pairs are ranked by a mixture, and no weaker ones are lost."""
+    edges = [(0, 6), (1, 7), (2, 8), (3, 9), (4, 10), (5, 11), (0, 7), (1, 8)]
+    counts, chance = np.zeros((10_000, 12), int), rng.random((10_000, 12))
+    effect = np.zeros((12, 12))
+    effect[tuple(zip(*edges, strict=True))] = 1.0
+    for t in range(2, len(counts)):
+        counts[t] = chance[t] < 0.05 * np.exp(counts[t - 2] @ effect)
+    estimate = read_out(counts)
+    order = np.argsort(-np.abs(estimate.matrix), axis=None)[: len(edges)]
+    assert {divmod(int(k), 12) for k in order} == set(edges)
+    called = estimate.called(0.05)
+    assert called[effect > 0].all()
+    assert called.sum() <= len(edges) + 1
+    assert (estimate.matrix[effect > 0] > 0).all()
+    assert np.abs(estimate.matrix[effect == 0]).max() < estimate.matrix[effect > 0].min()
+
+
+def test_kernels_that_are_alike_are_no_fault(tiles, constant_rates, pair_of_edges):
+    fitted = constant_rates(pair_of_edges)
+    same = dataclasses.replace(fitted, kernels=fitted.kernels[:1].expand(2, -1).clone())
+    batches = tiles(pair_of_edges[:4000], history=HISTORY, piece=200, rows=2)
+    estimate = adjusted_map(same, batches, name="adjusted", functions=None)
+    one = dataclasses.replace(fitted, kernels=fitted.kernels[:1], weights=fitted.weights[:1])
+    single = adjusted_map(one, batches, name="adjusted", functions=None)
+    np.testing.assert_allclose(estimate.lag_profile, single.lag_profile, rtol=0.05, atol=0.05)
+    assert np.isfinite(off_diagonal(estimate.p_values)).all()
 
 
 def test_the_kernels_of_the_model_can_be_kept(read_out, pair_of_edges):
@@ -102,7 +146,7 @@ def test_a_unit_that_never_fires_is_connected_to_nothing(read_out, pair_of_edges
     assert (estimate.p_values[silent, others] == 1).all()
     assert (estimate.matrix[silent] == 0).all()
     assert (estimate.p_values[others, silent] > 0.99).all()
-    np.testing.assert_allclose(estimate.matrix[:, silent], 0, atol=1e-3)
+    np.testing.assert_allclose(estimate.matrix[:, silent], 0, atol=0.05)
     assert np.isfinite(estimate.matrix).all()
     assert np.isfinite(estimate.lag_profile).all()
     assert np.isfinite(off_diagonal(estimate.p_values)).all()
@@ -145,7 +189,8 @@ def test_the_result_is_the_same_each_time(read_out, pair_of_edges):
 def test_the_order_of_the_units_does_not_matter(read_out, pair_of_edges):
     order = np.random.default_rng(3).permutation(12)
     plain, shuffled = (read_out(c[:4000], rows=2) for c in (pair_of_edges, pair_of_edges[:, order]))
-    np.testing.assert_allclose(shuffled.matrix, plain.matrix[np.ix_(order, order)], rtol=1e-3, atol=1e-3)
+    evidence = plain.matrix**2 / 2
+    np.testing.assert_allclose(shuffled.matrix**2 / 2, evidence[np.ix_(order, order)], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(shuffled.p_values, plain.p_values[np.ix_(order, order)], rtol=1e-3, atol=1e-3)
 
 

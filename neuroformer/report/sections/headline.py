@@ -18,6 +18,7 @@ from neuroformer.report.blocks import (
     signed,
 )
 from neuroformer.report.collect import Run, Score
+from neuroformer.report.lead import leading_estimator
 
 
 def blocks(run: Run) -> Iterator[Block]:
@@ -111,7 +112,7 @@ def _likelihood_cards(run: Run, scores: dict[str, Score]) -> Iterator[Card]:
 
 def _wiring_cards(run: Run) -> Iterator[Card]:
     scores = run.wiring_scores()
-    lead = "coupling" if "coupling" in scores else next(iter(scores), None)
+    lead = leading_estimator(scores)
     if lead is None:
         return
     rivals = {name: values for name, values in scores.items() if name != lead}

@@ -26,6 +26,7 @@ from neuroformer.report.blocks import (
     plural,
 )
 from neuroformer.report.collect import Couplings, Run
+from neuroformer.report.lead import leading_estimator
 from neuroformer.report.sections.wiring_tables import calls_table, score_table, session_table
 
 # Beyond this many units single pairs cannot be seen: the best connected are drawn.
@@ -137,7 +138,7 @@ def precision_recall(score: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, n
 
 def _curves(session: Couplings, estimators: Sequence[str]) -> Drawing:
     assert session.truth is not None
-    lead = "coupling" if "coupling" in estimators else estimators[0]
+    lead = leading_estimator(estimators) or estimators[0]
     off_diagonal = ~np.eye(len(session.truth), dtype=bool)
     weights = session.truth[off_diagonal]
     figure = new_figure(width=7.8, height=3.9)
@@ -200,10 +201,11 @@ def _mark_types(axes: Axes, truth: np.ndarray) -> None:
 
 
 def _ranked(session: Couplings, scores: Mapping[str, Any]) -> list[str]:
-    """The coupling estimator first, the others by their score, then by name."""
+    """The leading estimator first, the others by their score, then by name."""
     by_score = [name for name in scores if name in session.estimates]
     names = by_score + sorted(name for name in session.estimates if name not in by_score)
-    return sorted(names, key=lambda name: name != "coupling")
+    lead = leading_estimator(names)
+    return sorted(names, key=lambda name: name != lead)
 
 
 def _has_both(truth: np.ndarray) -> bool:

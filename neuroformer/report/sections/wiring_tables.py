@@ -8,6 +8,7 @@ import numpy as np
 from neuroformer.plotting import method_label
 from neuroformer.report.blocks import Block, Paragraph, Table, interval, number, percent
 from neuroformer.report.collect import Couplings, Run
+from neuroformer.report.lead import leading_estimator
 
 # Columns of the table of scores, by the name in metrics.json.
 _SCORES = (
@@ -65,11 +66,12 @@ def score_table(
             " Intervals: units drawn with replacement, or sessions where there are three or more; they do not cover "
             "another recording of the same circuit or another training."
         )
+    lead = leading_estimator(scores)
     return Table(
         columns=("estimator", *labels),
         rows=rows,
         caption=caption,
-        emphasis=list(scores).index("coupling") if "coupling" in scores else None,
+        emphasis=list(scores).index(lead) if lead is not None else None,
     )
 
 
