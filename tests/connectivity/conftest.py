@@ -61,7 +61,9 @@ def constant(counts: np.ndarray, *, n_lags: int = 10) -> LogLinearCoupling:
     rate = torch.as_tensor((counts.sum(0) + 0.5) / len(counts), dtype=torch.float32)
     lag = torch.arange(1, n_lags + 1)
     return LogLinearCoupling(
-        log_intensity=lambda batch: rate.log().expand(len(batch.scored), batch.n_bins - batch.first_scored, -1),
+        log_intensity=lambda batch: rate.log().expand(
+            len(batch.scored), batch.n_bins - batch.first_scored, -1
+        ),
         kernels=torch.stack([torch.exp(-lag / 2), torch.exp(-lag / 6)]),
         weights=np.zeros((2, counts.shape[1], counts.shape[1])),
         rate=rate,

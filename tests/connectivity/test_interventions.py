@@ -73,7 +73,9 @@ def test_an_added_event_changes_nothing_before_it(recorded, make_random_model, s
     base, *others = interventions._log_intensity(model, earlier, recorded.vocabulary)
     for unit, other in enumerate(others):
         assert len(changed[unit].tokens) == len(chunk.tokens) + 1
-        np.testing.assert_allclose(other[:10], base[:10], atol=1e-12)  # the event's own bin is the last of these
+        np.testing.assert_allclose(
+            other[:10], base[:10], atol=1e-12
+        )  # the event's own bin is the last of these
         assert np.abs(other[10] - base[10]).max() > 1e-3
 
 
@@ -146,7 +148,9 @@ def test_how_rows_are_put_into_batches_does_not_matter(recorded, make_random_mod
 
     def both():
         rng = np.random.default_rng(0)
-        return stimulation(model, recorded, recording, contexts=2, rng=rng), silencing(model, recorded, recording)
+        return stimulation(model, recorded, recording, contexts=2, rng=rng), silencing(
+            model, recorded, recording
+        )
 
     whole = both()
     monkeypatch.setattr(interventions, "ROWS", rows)

@@ -78,7 +78,7 @@ def test_without_called_pairs_there_is_no_form_to_learn(rng):
     called[np.flatnonzero(sign > 0)[: LEAST_PAIRS - 1]] = True
     called[np.flatnonzero(sign < 0)[: LEAST_PAIRS - 1]] = True
     assert fit_mixture(estimate, error, sign, called) is None
-    called[np.flatnonzero(sign > 0)[: LEAST_PAIRS]] = True
+    called[np.flatnonzero(sign > 0)[:LEAST_PAIRS]] = True
     assert fit_mixture(estimate, error, sign, called) is not None
 
 

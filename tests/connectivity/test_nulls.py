@@ -186,7 +186,9 @@ def test_p_values_of_a_map_go_with_its_units_and_not_with_its_scale_sign_or_diag
     matrix[rng.random((20, 20)) < 0.1] += 6
     p = permuted(matrix).p_values
     np.testing.assert_allclose(permuted(-1000 * matrix).p_values, p, atol=1e-9)
-    np.testing.assert_allclose(permuted(matrix[np.ix_(order, order)]).p_values, p[np.ix_(order, order)], atol=1e-9)
+    np.testing.assert_allclose(
+        permuted(matrix[np.ix_(order, order)]).p_values, p[np.ix_(order, order)], atol=1e-9
+    )
     np.testing.assert_allclose(permuted(matrix + 99 * np.eye(20)).p_values, p, atol=1e-9)
     kept = permuted(matrix)
     np.testing.assert_array_equal(kept.matrix, matrix)
