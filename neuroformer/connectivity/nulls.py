@@ -199,7 +199,7 @@ def unit_permuted(estimate: ConnectivityMap) -> ConnectivityMap:
         rest = rest - np.nanmedian(rest, axis=1, keepdims=True)
         rest = rest - np.nanmedian(rest, axis=0, keepdims=True)
     size = np.abs(rest[off])
-    p_values[off] = 2 * _central_t(size).sf(size) if np.median(size) > 0 else 1.0
+    p_values[off] = 2 * _central_t(size).sf(size) if n > 1 and np.median(size) > 0 else 1.0
     return replace(estimate, p_values=p_values)
 
 

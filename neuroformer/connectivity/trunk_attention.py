@@ -53,13 +53,6 @@ def attention_rollout(model: Neuroformer, data: RecordingsModule, recording: Rec
 
     Attention rollout (Abnar & Zuidema 2020, arXiv 2005.00928, section 3): the residual stream carries half.
     """
-
-    def rolled_out(weights: list[Tensor]) -> Tensor:
-        total = torch.eye(weights[0].shape[-1])
-        for block in weights:
-            total = (block + torch.eye(block.shape[-1])) / 2 @ total
-        return total
-
     return _paid(
         "attention_rollout",
         rolled_out,
@@ -69,6 +62,15 @@ def attention_rollout(model: Neuroformer, data: RecordingsModule, recording: Rec
         description="attention rolled out over blocks, to events of the source before an event of the target, "
         "relative to its mean over targets, less 1",
     )
+
+
+def rolled_out(weights: list[Tensor]) -> Tensor:
+    """Attention (B, E, E) of the last block's tokens to the first block's, from the weights of each; rows sum to 1."""
+    one = torch.eye(weights[0].shape[-1], dtype=weights[0].dtype)
+    total = one
+    for block in weights:
+        total = (block + one) / 2 @ total
+    return total
 
 
 def attention_gradient(model: Neuroformer, data: RecordingsModule, recording: Recording) -> ConnectivityMap:

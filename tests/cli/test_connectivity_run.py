@@ -14,28 +14,35 @@ from neuroformer.connectivity import from_lag_profile, read_connectivity
 from neuroformer.evaluation.trained_run import load_run
 from neuroformer.files import read_json
 from neuroformer.session import Session
+from neuroformer.settings.connectivity import BLOCK_ESTIMATORS, ESTIMATORS
 
-ESTIMATORS = {"coupling", "self_attention", "poisson_glm", "cross_correlation"}
+SETTINGS = ("surrogates=4", "glm.strengths=[0.1]", "glm.first_passes=4", "glm.passes=2")
 
 
 @pytest.fixture(scope="module")
 def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shutil.copytree(trained, tmp_path_factory.mktemp("connectivity") / "run")
-    assert run_command(COMMAND, [f"run={folder}"]) == 0
+    assert run_command(COMMAND, [f"run={folder}", *SETTINGS]) == 0
     return folder
 
 
 def test_every_estimator_is_scored_and_kept(run: Path, circuit: Callable[..., Path]) -> None:
     metrics = read_json(run / "connectivity/metrics.json")
-    assert set(metrics["connectivity"]) == ESTIMATORS
+    assert set(metrics["connectivity"]) == set(ESTIMATORS)
     assert metrics["sessions"] == {"a": metrics["connectivity"]}
     for scores in metrics["connectivity"].values():
         assert 0 <= scores["auroc"] <= 1
         assert 0 < scores["average_precision"] <= 1
+        assert 0 <= scores["called_share"] <= 1
+    assert set(metrics["calls"]["a"]) == set(metrics["seconds"]["a"]) == set(ESTIMATORS)
+    assert all(taken > 0 for taken in metrics["seconds"]["a"].values())
+    for name, scores in metrics["connectivity"].items():
+        assert metrics["calls"]["a"][name]["called_share"] == pytest.approx(scores["called_share"])
     kept = read_connectivity(run / "connectivity/connectivity.h5")["a"]
     truth = Session(circuit()).truth
     assert truth is not None
-    assert {estimate.name for estimate in kept.maps} == ESTIMATORS
+    assert [estimate.name for estimate in kept.maps] == list(ESTIMATORS)
+    assert all(estimate.p_values is not None for estimate in kept.maps)
     assert all(estimate.matrix.shape == (6, 6) for estimate in kept.maps)
     assert kept.unit_ids.tolist() == list(range(6))
     np.testing.assert_array_equal(kept.weights, truth.weights)
@@ -59,27 +66,32 @@ def test_the_coupling_is_that_of_the_model(run: Path) -> None:
     assert not estimate.matrix.diagonal().any()
 
 
-def test_a_model_without_blocks_has_no_self_attention(
+def test_a_model_without_blocks_has_no_attention_to_read(
     circuit: Callable[..., Path],
     train: Callable[..., Any],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     train(tmp_path, circuit(), "optim.steps=2", "model.trunk.layers=0")
-    wanted = "estimators=[coupling,self_attention]"
-    assert run_command(COMMAND, [f"run={tmp_path}", wanted]) == 1
-    assert "self_attention, but the model of" in capsys.readouterr().err
+    for name in BLOCK_ESTIMATORS:
+        assert run_command(COMMAND, [f"run={tmp_path}", f"estimators=[coupling,{name}]"]) == 1
+        assert f"{name}, but the model of" in capsys.readouterr().err
+    assert not (tmp_path / "connectivity").exists()
     assert run_command(COMMAND, [f"run={tmp_path}", "estimators=[coupling,cross_correlation]"]) == 0
     assert set(read_json(tmp_path / "connectivity/metrics.json")["connectivity"]) == {
         "coupling",
         "cross_correlation",
     }
+    # Asked for nothing, it gives what there is.
+    assert run_command(COMMAND, [f"run={tmp_path}", f"out={tmp_path / 'all'}", *SETTINGS]) == 0
+    found = set(read_json(tmp_path / "all/metrics.json")["connectivity"])
+    assert found == set(ESTIMATORS) - set(BLOCK_ESTIMATORS)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["estimators=[cuopling]"], 2, "unknown 'cuopling'; expected any of coupling, self_attention"),
+        (["estimators=[cuopling]"], 2, f"unknown 'cuopling'; expected any of {', '.join(ESTIMATORS)}"),
         (["estimator=[coupling]"], 2, "did you mean estimators?"),
         (["checkpoint=first"], 1, "first: does not exist"),
         (["data=[nowhere.h5]"], 1, "nowhere.h5"),

@@ -7,6 +7,9 @@ from neuroformer.cli.command import run_command
 from neuroformer.cli.connectivity import COMMAND
 from neuroformer.connectivity import read_connectivity
 from neuroformer.session import Events, SessionData, Truth, write_session
+from neuroformer.settings.connectivity import CLASSICAL_ESTIMATORS, GLM_ESTIMATORS
+
+QUICK = "estimators=[cross_correlation,jittered_ccg]"
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def circuits(tmp_path):
 
 def test_session_files_alone_give_scores_matrices_and_figures(circuits, tmp_path, capsys):
     out = tmp_path / "connectivity"
-    assert run_command(COMMAND, [*map(str, circuits), f"out={out}", "lags=5"]) == 0
+    assert run_command(COMMAND, [*map(str, circuits), f"out={out}", "lags=5", QUICK]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     scores = metrics["connectivity"]["cross_correlation"]
     assert scores["average_precision"] == scores["auroc"] == scores["direction_accuracy"] == 1
@@ -64,13 +67,40 @@ def test_session_files_alone_give_scores_matrices_and_figures(circuits, tmp_path
     assert "cross_correlation" in table
     assert "unconnected: pairs called at q = 0.05 of 6 that are not connected" in table
     assert metrics["calls"]["unknown"]["cross_correlation"]["strongest"][0]["source"] == "a"
+    assert set(metrics["calls"]) == set(metrics["seconds"]) == set(names)
+    for by_method in (*metrics["calls"].values(), *metrics["seconds"].values()):
+        assert set(by_method) == {"cross_correlation", "jittered_ccg"}
+    assert all(taken > 0 for by_method in metrics["seconds"].values() for taken in by_method.values())
 
 
-def test_without_known_wiring_nothing_is_scored(circuits, tmp_path, capsys):
+def test_without_a_run_come_all_glms_and_classical_methods(circuits, tmp_path, capsys):
+    """Nothing is scored where no wiring is known; what is called is said, and what cannot be known."""
     out = tmp_path / "connectivity"
-    assert run_command(COMMAND, [str(circuits[1]), f"out={out}"]) == 0
-    assert json.loads((out / "metrics.json").read_text())["connectivity"] == {}
-    assert "nothing is scored" in capsys.readouterr().out
+    settings = ["lags=4", "surrogates=4", "glm.strengths=[0.1]", "glm.first_passes=4", "glm.passes=2"]
+    assert run_command(COMMAND, [str(circuits[1]), f"out={out}", *settings]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["connectivity"] == metrics["sessions"] == {}
+    every = {*GLM_ESTIMATORS, *CLASSICAL_ESTIMATORS}
+    assert set(metrics["calls"]["unknown"]) == set(metrics["seconds"]["unknown"]) == every
+    for name, found in metrics["calls"]["unknown"].items():
+        assert found["n_pairs"] == 6
+        assert 0 <= found["n_called"] <= 6
+        strongest = found["strongest"][0]
+        if name != "partial_correlation":
+            assert (strongest["source"], strongest["target"]) == ("a", "b"), name
+    printed = capsys.readouterr().out
+    assert "nothing is scored" in printed
+    assert "unknown: pairs called at q = 0.05 of 6\n" in printed
+    assert "The true wiring is not known here" in printed
+    assert all(name in printed for name in every)
+    figures = {file.name for file in (out / "figures").iterdir()}
+    assert figures == {f"{kind}_unknown.png" for kind in ("matrices", "lag_profiles", "graph")}
+
+
+def test_what_cannot_be_known_is_not_said_of_known_wiring(circuits, tmp_path, capsys):
+    assert run_command(COMMAND, [str(circuits[0]), f"out={tmp_path / 'known'}", QUICK]) == 0
+    assert run_command(COMMAND, [str(circuits[2]), f"out={tmp_path / 'none'}", QUICK]) == 0
+    assert "The true wiring is not known" not in capsys.readouterr().out
 
 
 def test_the_same_session_twice_is_refused(circuits, tmp_path, capsys):
@@ -80,7 +110,7 @@ def test_the_same_session_twice_is_refused(circuits, tmp_path, capsys):
 
 
 def test_finished_results_are_replaced_only_on_request(circuits, tmp_path, capsys):
-    arguments = [str(circuits[0]), f"out={tmp_path / 'out'}"]
+    arguments = [str(circuits[0]), f"out={tmp_path / 'out'}", QUICK]
     assert run_command(COMMAND, arguments) == 0
     assert run_command(COMMAND, arguments) == 1
     assert "overwrite=true" in capsys.readouterr().err
@@ -93,7 +123,18 @@ def test_finished_results_are_replaced_only_on_request(circuits, tmp_path, capsy
         ([], "run, data: both empty"),
         (["data=[a.h5]"], "out: empty"),
         (["data=[a.h5]", "out=o", "estimators=[coupling]"], "coupling reads a trained model"),
-        (["data=[a.h5]", "out=o", "estimators=[granger]"], "unknown 'granger'"),
+        (
+            ["data=[a.h5]", "out=o", "estimators=[adjusted_coupling]"],
+            "adjusted_coupling reads a trained model",
+        ),
+        (["data=[a.h5]", "out=o", "estimators=[granger,silencing]"], "silencing reads a trained model"),
+        (["data=[a.h5]", "out=o", "estimators=[attention_rollout]"], "add run=FOLDER of a pretrain run"),
+        (
+            ["data=[a.h5]", "out=o", "estimators=[grangr]"],
+            "unknown 'grangr'; expected any of adjusted_coupling",
+        ),
+        (["data=[a.h5]", "out=o", "surrogates=1"], "surrogates=1: expected 2 or more"),
+        (["data=[a.h5]", "out=o", "q=0"], "q=0: expected a false-discovery rate"),
         (["data=[a.h5]", "out=o", "lags=0"], "lags=0: expected 1 or more bins"),
     ],
 )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from neuroformer.connectivity.estimate import ConnectivityMap
 from neuroformer.connectivity.nulls import (
     count_p_values,
     genomic_control,
@@ -9,6 +10,7 @@ from neuroformer.connectivity.nulls import (
     pooled_variance,
     surrogate_p_values,
     trigamma_inverse,
+    unit_permuted,
     variance_prior,
 )
 from neuroformer.errors import UsageError
@@ -142,3 +144,61 @@ def test_genomic_control_is_not_led_by_pairs_that_could_not_be_tested(rng):
     assert factor == pytest.approx(2.25, rel=0.2)
     np.testing.assert_array_equal(result[:40], 1)
     assert genomic_control(np.ones((3, 3)))[1] == 1
+
+
+def permuted(matrix):
+    return unit_permuted(ConnectivityMap(name="x", matrix=matrix))
+
+
+def test_a_map_without_structure_gets_uniform_p_values(rng):
+    matrix = rng.standard_normal((60, 60)) + 3 * rng.standard_normal(60) + 5 * rng.standard_normal((60, 1))
+    p = permuted(matrix).p_values
+    assert np.isnan(np.diag(p)).all()
+    for level in (0.05, 0.25, 0.5):  # two quantiles are matched, and that is not exact at the third
+        assert (off_diagonal(p) < level).mean() == pytest.approx(level, abs=0.02)
+    assert permuted(matrix).called(0.05).sum() <= 2
+
+
+def test_what_a_unit_does_to_all_or_gets_from_all_is_no_edge(rng):
+    matrix = rng.standard_normal((60, 60))
+    hub = matrix + 40 * (np.arange(60) == 4)[:, None] + 25 * (np.arange(60) == 7)
+    assert hub[4].min() > hub.max() / 2
+    assert permuted(hub).called(0.05).sum() <= 2
+    both = np.corrcoef(off_diagonal(permuted(hub).p_values), off_diagonal(permuted(matrix).p_values))
+    assert both[0, 1] > 0.95
+    matrix[3, 9] = -12
+    assert permuted(matrix).called(0.05)[3, 9]
+    assert np.nanargmin(permuted(matrix).p_values) == 3 * 60 + 9
+
+
+def test_heavy_tails_of_a_map_are_no_edges(rng):
+    """Most weights of a shrunk map are tiny and a few are not, whether or not there is a connection."""
+    matrix = rng.standard_t(2, (60, 60))
+    assert (np.abs(matrix) > 4.5 * 1.4826 * np.median(np.abs(matrix))).mean() > 0.01  # edges to a normal null
+    assert permuted(matrix).called(0.05).sum() <= 2
+    p = off_diagonal(permuted(matrix).p_values)
+    assert (p < 0.05).mean() == pytest.approx(0.05, abs=0.02)
+    assert (p < 0.001).mean() < 0.003
+
+
+def test_p_values_of_a_map_go_with_its_units_and_not_with_its_scale_sign_or_diagonal(rng):
+    matrix, order = rng.standard_normal((20, 20)), rng.permutation(20)
+    matrix[rng.random((20, 20)) < 0.1] += 6
+    p = permuted(matrix).p_values
+    np.testing.assert_allclose(permuted(-1000 * matrix).p_values, p, atol=1e-9)
+    np.testing.assert_allclose(
+        permuted(matrix[np.ix_(order, order)]).p_values, p[np.ix_(order, order)], atol=1e-9
+    )
+    np.testing.assert_allclose(permuted(matrix + 99 * np.eye(20)).p_values, p, atol=1e-9)
+    kept = permuted(matrix)
+    np.testing.assert_array_equal(kept.matrix, matrix)
+    assert kept.name == "x"
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_map_of_few_units_or_without_differences_bears_it(n):
+    for matrix in (np.zeros((n, n)), np.ones((n, n))):
+        estimate = permuted(matrix)
+        assert ((off_diagonal(estimate.p_values) >= 0) & (off_diagonal(estimate.p_values) <= 1)).all()
+    assert (off_diagonal(permuted(np.zeros((n, n))).p_values) == 1).all()
+    assert permuted(np.zeros((n, n))).called(0.05).sum() == 0

@@ -7,7 +7,8 @@ import numpy as np
 
 from neuroformer.cli.config import build_config
 from neuroformer.connectivity import score_connectivity
-from neuroformer.connectivity.model_maps import coupling
+from neuroformer.connectivity.adjusted import adjusted_map
+from neuroformer.connectivity.model_maps import coupling, fitted_coupling
 from neuroformer.evaluation.run import evaluate
 from neuroformer.evaluation.trained_run import load_run
 from neuroformer.settings.evaluation import EvaluateConfig
@@ -34,9 +35,14 @@ def test_a_known_circuit_is_recovered(
     truth = run.data.recordings[0].session.truth
     assert truth is not None
     assert (truth.weights != 0).sum() >= 5
-    found = score_connectivity(
-        coupling(run.trained.model, 0), truth.weights, rng=np.random.default_rng(0), bootstrap=0
-    )
-    assert found.average_precision >= 0.9
-    assert found.direction_accuracy >= 0.9
-    assert found.sign_accuracy >= 0.8
+    recording = run.data.recordings[0]
+    training = [batch for part in ("train", "val") for _, batch in run.data.in_order(part)]
+    fitted = fitted_coupling(run.trained.model, 0, recording)
+    for estimate in (
+        coupling(run.trained.model, 0),
+        adjusted_map(fitted, training, name="adjusted_coupling", surrogates=20),
+    ):
+        found = score_connectivity(estimate, truth.weights, rng=np.random.default_rng(0), bootstrap=0)
+        assert found.average_precision >= 0.9, estimate.name
+        assert found.direction_accuracy >= 0.9, estimate.name
+        assert found.sign_accuracy >= 0.8, estimate.name

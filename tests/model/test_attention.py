@@ -50,6 +50,26 @@ def test_weights_are_what_forward_uses(block: Block, tokens: tuple[Tensor, Tenso
     torch.testing.assert_close(block(x, angles, mask), expected, rtol=1e-6, atol=1e-9)
 
 
+def test_weights_given_from_outside_take_the_place_of_the_blocks_own(
+    block: Block, tokens: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    x, time, mask = tokens
+    angles = rotary_angles(time, 2, 24)
+    own = block.weights(x, angles, mask)
+    torch.testing.assert_close(block.attended(x, angles, own), block(x, angles, mask), rtol=1e-6, atol=1e-9)
+
+    given = own.detach().clone().requires_grad_()
+    block.attended(x, angles, given)[0, 4].sum().backward()
+    assert given.grad is not None
+    assert (given.grad[:, :, 4] != 0).all()  # of the query that was read, and of no other
+    assert (given.grad[:, :, [0, 1, 2, 3, 5]] == 0).all()
+    looks_at_one = torch.zeros_like(own)
+    looks_at_one[..., 2] = 1
+    middle = x + values(block, x)[:, 2].flatten(1).unsqueeze(1) @ block.out.weight.T
+    expected = middle + block.mlp(block.norm_mlp(middle))
+    torch.testing.assert_close(block.attended(x, angles, looks_at_one), expected, rtol=1e-6, atol=1e-9)
+
+
 def test_scores_turn_with_the_difference_of_times(
     block: Block, tokens: tuple[Tensor, Tensor, Tensor]
 ) -> None:
@@ -110,3 +130,27 @@ def test_a_token_looks_at_itself_and_back_as_far_as_the_window(
     # Padding looks at itself too, so that no row of the softmax is empty; nothing real looks at padding.
     assert looks[4][4] == looks[5][5] == 1
     assert all(row[4:] == [0, 0] for row in looks[:4])
+
+
+def test_the_state_can_be_pooled_from_other_tokens(
+    make_model: Callable[..., Neuroformer], make_batch: Callable[..., Batch]
+) -> None:
+    model = make_model()
+    assert model.trunk is not None
+    batch = make_batch(model, (0, [(0, 0, 0), (2, 1, 0), (6, 2, 0)]), n_bins=9, history=3, further_events=1)
+    weight = model.event_weight(batch)
+    with torch.no_grad():
+        own = model.trunk.state(batch, weight)
+        assert own.shape == (1, 6, 4)
+        tokens = model.trunk.contextual(batch)
+        torch.testing.assert_close(model.trunk.state(batch, weight, tokens=tokens), own)
+        silent = model.trunk.state(batch, weight, tokens=torch.zeros_like(tokens))
+        torch.testing.assert_close(silent, torch.tanh(model.trunk.bias).expand(1, 6, -1))
+        changed = tokens.clone()
+        changed[:, 2] += 1  # the event in bin 6, which is the fourth that is scored
+        found = model.trunk.state(batch, weight, tokens=changed)
+        torch.testing.assert_close(found[:, :4], own[:, :4])
+        assert (found[:, 4] != own[:, 4]).all()
+        changed = tokens.clone()
+        changed[:, 3] += 1  # padding
+        torch.testing.assert_close(model.trunk.state(batch, weight, tokens=changed), own)

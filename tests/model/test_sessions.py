@@ -109,6 +109,22 @@ def test_map_is_what_an_event_does_to_the_others(
 
 
 @ranks
+def test_map_is_made_of_the_weights_of_its_heads(make_model: Model, make_shape: Shape, rank: int) -> None:
+    model = make_model(make_shape(2), make_shape(4), rank=rank)
+    for session, n_units in enumerate((2, 4)):
+        weights = model.coupling_weights(session)
+        assert weights.shape == (2, n_units, n_units)  # head, source, target
+        assert not weights.requires_grad
+        assert (weights.diagonal(dim1=1, dim2=2) == 0).all()
+        mean, _ = model.coupling_map(session)
+        with torch.no_grad():
+            profile = torch.einsum("hst,hl->stl", weights, model.coupling.kernels())
+            heads = model.coupling.head_weights(session, model.rows(session))
+        torch.testing.assert_close(profile, mean)
+        torch.testing.assert_close(heads - heads.diagonal(dim1=1, dim2=2).diag_embed(), weights)
+
+
+@ranks
 def test_map_knows_how_sure_it_is(make_model: Model, make_shape: Shape, rank: int) -> None:
     model = make_model(make_shape(3), rank=rank)
     mean, variance = model.coupling_map(0)
