@@ -60,6 +60,7 @@ _METHODS = {
     "self_attention": ("Self-attention", "#0072B2"),
     "poisson_glm": ("Poisson GLM", "#E69F00"),
     "adjusted_glm": ("Adjusted GLM", "#3B3BFF"),
+    "wald_glm": ("Poisson GLM, Wald", "#A88A00"),
     "group_lasso_glm": ("Group-lasso GLM", "#D55E00"),
     "ridge_glm": ("Ridge GLM", "#7F4F24"),
     "cross_correlation": ("Lagged cross-correlation", "#CC79A7"),
@@ -76,7 +77,7 @@ _SPARE = ("#5F7F3C", "#B15928", "#FF5C5C", "#B8A1D9", "#00695C")
 
 # More hues than eyes keep apart: what a method reads tells it from its like as well. All others are solid.
 _DASHES: dict[str, tuple[float, ...]] = {
-    **dict.fromkeys(("poisson_glm", "group_lasso_glm", "ridge_glm"), (5, 2)),
+    **dict.fromkeys(("poisson_glm", "wald_glm", "group_lasso_glm", "ridge_glm"), (5, 2)),
     **dict.fromkeys(
         ("cross_correlation", "jittered_ccg", "directed_sttc", "partial_correlation"), (1.5, 1.2)
     ),

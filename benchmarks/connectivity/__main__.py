@@ -1,7 +1,7 @@
 """Every connectivity method on a fixed set of circuits × seeds: `python -m benchmarks.connectivity`.
 
-Resumable: what is finished in OUT/CIRCUIT/seed_N is not run again. A cell is simulated, pretrained and read out by the
-project's own commands.
+Resumable: what is finished in OUT/CIRCUIT/seed_N with the same settings is not run again (after a change of the code,
+name another out=). A cell is simulated, pretrained and read out by the project's own commands.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.connectivity.cells import CIRCUITS, ROOT, Cell, run_cell
+from benchmarks.connectivity.cells import CIRCUITS, DEFAULT, ROOT, Cell, run_cell
 from benchmarks.connectivity.figure import draw
-from benchmarks.connectivity.tables import render, write_into
+from benchmarks.connectivity.summary import NO_EDGES
+from benchmarks.connectivity.tables import check_marks, render, write_into
 from neuroformer.cli.command import Command, run_command
 from neuroformer.errors import UsageError
 from neuroformer.files import atomic_path
 from neuroformer.plotting import save_figure
 
 ORDER = ("clean", "hidden", "shared_drive", "hidden_and_drive", "fast_drive", "synchrony", "low_rate", "short",
-         "calcium", "large", "unconnected")  # fmt: skip
+         "lif", "calcium", "large", "unconnected")  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -34,7 +35,7 @@ class Config:
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
     """Seeds of the circuits. Choices were made on 0, 100 and 101."""
     estimators: list[str] = field(default_factory=list)
-    """Methods; by default all that the model allows."""
+    """Methods; by default all but those that read transformer blocks, of which the model has none."""
     out: str = "out/benchmarks/connectivity"
     """Folder of the cells."""
     workers: int = 2
@@ -49,6 +50,13 @@ class Config:
         for name in self.circuits:
             if not (CIRCUITS / f"{name}.yaml").exists():
                 raise UsageError(f"circuits: unknown {name!r}; expected any of {', '.join(ORDER)}")
+        for name in self.estimators:
+            if name not in DEFAULT:
+                raise UsageError(f"estimators: unknown {name!r}; expected any of {', '.join(DEFAULT)}")
+        if self.record and self.quick:
+            raise UsageError(
+                "record=true, quick=true: expected one of them, quick figures are not to be quoted"
+            )
         if not self.seeds or self.workers < 1:
             raise UsageError(
                 f"seeds={self.seeds}, workers={self.workers}: expected one seed and one worker or more"
@@ -58,6 +66,8 @@ class Config:
 def run(config: Config) -> int:
     """Run what is missing, then summarise everything that is there."""
     out = Path(config.out)
+    if config.record:
+        check_marks(ROOT / "benchmarks" / "RESULTS.md")
     quick = (("duration_s=60",), ("optim.steps=20", "val_every=20")) if config.quick else ((), ())
     cells = [
         Cell(circuit=circuit, seed=seed, out=out, quick=quick, estimators=tuple(config.estimators))
@@ -83,13 +93,14 @@ def run(config: Config) -> int:
         found = {cell.seed: cell.results() for cell in finished if cell.circuit == circuit}
         if found:
             results[circuit] = found
-    text, figure = render(results), draw(results)
+    text = render(results)
     with atomic_path(out / "RESULTS.md") as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-    save_figure(figure, out / "connectivity.png")
+    if set(results) != {NO_EDGES}:
+        save_figure(draw(results), out / "connectivity.png")
     if config.record:
         write_into(ROOT / "benchmarks" / "RESULTS.md", text)
-        save_figure(figure, ROOT / "docs" / "figures" / "connectivity.png", dpi=150)
+        save_figure(draw(results), ROOT / "docs" / "figures" / "connectivity.png", dpi=150)
     print(f"\n{text}\n\ntables and figure: {out}")
     return 1 if failed else 0
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from neuroformer import __version__
 from neuroformer.cli.command import Command
 from neuroformer.cli.config import build_config
 from neuroformer.files import read_json
+from neuroformer.settings.connectivity import BLOCK_ESTIMATORS, ESTIMATORS
 
 ROOT = Path(__file__).parents[2]
 CIRCUITS = Path(__file__).parent / "circuits"
 PRETRAIN = ROOT / "configs" / "connectivity.yaml"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
+DEFAULT = tuple(name for name in ESTIMATORS if name not in BLOCK_ESTIMATORS)
+"""All methods but those that read transformer blocks, of which the pretraining settings have none."""
+
 MODEL: dict[str, list[str]] = {
     # Bins of a frame; an indicator's decay is the shortest time that means anything.
     "calcium": ["data.bin_s=0.1", "data.chunk_s=15", "data.warmup_s=6", "model.coupling.window_s=0.5",
-                "model.history.window_s=1", "model.trunk.time_constants_s=[1,4]"],
+                "model.history.window_s=1", "model.trunk.time_constants_s=[1,4]", "data.levels=1"],
     "large": ["model.coupling.rank=0"],
 }  # fmt: skip
 """What a circuit's model is told beyond configs/connectivity.yaml; nothing was tuned on the benchmark's seeds."""
@@ -39,7 +45,7 @@ class Cell:
     quick: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Settings that make simulation and pretraining short, for a test."""
     estimators: tuple[str, ...] = field(default=())
-    """Methods; by default all."""
+    """Methods; by default `DEFAULT`."""
 
     @property
     def folder(self) -> Path:
@@ -47,9 +53,26 @@ class Cell:
         return self.out / self.circuit / f"seed_{self.seed}"
 
     @property
+    def key(self) -> str:
+        """Stands for all settings that simulation and pretraining depend on; what was made by others is made anew."""
+        texts = [(CIRCUITS / f"{self.circuit}.yaml").read_text(), PRETRAIN.read_text()]
+        told = [self.seed, MODEL.get(self.circuit, []), self.quick, __version__]
+        return sha256("\n".join([*texts, repr(told)]).encode()).hexdigest()
+
+    @property
+    def current(self) -> bool:
+        """Whether what lies in the folder was made by these settings."""
+        path = self.folder / "key.txt"
+        return path.exists() and path.read_text() == self.key
+
+    @property
     def finished(self) -> bool:
-        """Whether its scores are there."""
-        return (self.folder / "connectivity" / "metrics.json").exists()
+        """Whether the scores of all wanted methods are there."""
+        path = self.folder / "connectivity" / "metrics.json"
+        if not (self.current and path.exists()):
+            return False
+        found = next(iter(read_json(path)["calls"].values()))
+        return set(found) >= set(self.estimators or DEFAULT)
 
     def results(self) -> dict[str, Any]:
         """What `neuroformer connectivity` wrote."""
@@ -67,6 +90,8 @@ def run_cell(cell: Cell) -> None:
 
     torch.set_num_threads(1)
     cell.folder.mkdir(parents=True, exist_ok=True)
+    again = not cell.current
+    (cell.folder / "key.txt").write_text(cell.key)
     session = cell.folder / "simulate" / f"{cell.circuit}.h5"
     model = cell.folder / "model"
     steps: list[tuple[Path, Command, list[Path], list[str]]] = [
@@ -80,19 +105,19 @@ def run_cell(cell: Cell) -> None:
             model,
             pretrain.COMMAND,
             [PRETRAIN],
-            [f"data.sessions=[{session}]", f"seed={cell.seed}", "trainer.enable_progress_bar=false",
+            [f"data.sessions=['{session}']", f"seed={cell.seed}", "trainer.enable_progress_bar=false",
              *MODEL.get(cell.circuit, []), *cell.quick[1]],
         ),
         (
             cell.folder / "connectivity",
             connectivity.COMMAND,
             [],
-            [f"run={model}", f"seed={cell.seed}", f"estimators=[{','.join(cell.estimators)}]"],
+            [f"run={model}", f"seed={cell.seed}", f"estimators=[{','.join(cell.estimators or DEFAULT)}]"],
         ),
     ]  # fmt: skip
     with (cell.folder / "log.txt").open("a") as log:
         for folder, command, files, words in steps:
-            if (folder / "metrics.json").exists():
+            if (folder / "metrics.json").exists() and not again and command is not connectivity.COMMAND:
                 continue
             settings = build_config(command.config, files, [*words, f"out={folder}", "overwrite=true"])
             with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):

@@ -17,6 +17,7 @@ def draw(results: Results) -> Figure:
     The axis is 1 − AP on a logarithmic scale, turned round, because the differences that matter lie close to 1.
     """
     circuits = [name for name in results if name != NO_EDGES]
+    assert circuits, "no circuit with connections: nothing to draw"
     names = [name for name in methods(results) if any(_known(results, c, name) for c in circuits)]
     n_columns = min(len(circuits), PANELS_PER_ROW)
     n_rows = -(-len(circuits) // n_columns)

@@ -14,6 +14,7 @@ from neuroformer.settings.connectivity import (
     MODEL_ESTIMATORS,
 )
 
+LEAD = "adjusted_coupling"
 GLMS = tuple(name for name in GLM_ESTIMATORS if name != "adjusted_glm")
 RIVALS = (*CLASSICAL_ESTIMATORS, *GLMS)  # what people use now; the adjusted GLM is ours as well
 OURS = (*MODEL_ESTIMATORS, *BLOCK_ESTIMATORS)
@@ -52,13 +53,15 @@ def methods(results: Results) -> list[str]:
     return sorted(found, key=mean, reverse=True)
 
 
-def best_of(results: Results, circuit: str, names: Sequence[str]) -> tuple[str, np.ndarray]:
+def best_of(results: Results, circuit: str, names: Sequence[str]) -> tuple[str, np.ndarray] | None:
     """The method of the highest mean average precision on a circuit, and its (seeds,) values.
 
-    Of the methods that were run on every seed: a mean over fewer is no match.
+    Of the methods that were run on every seed, as a mean over fewer is no match; None without any.
     """
     values = {name: score(results, circuit, name, "average_precision") for name in names}
     known = {name: value for name, value in values.items() if not np.isnan(value).any()}
+    if not known:
+        return None
     best = max(known, key=lambda name: float(known[name].mean()))
     return best, known[best]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def run(config: ConnectivityConfig) -> None:
         )
         names = [*MODEL_ESTIMATORS, *(BLOCK_ESTIMATORS if _has_blocks(trained) else ()), *names]
     else:
-        files, trained_bin_s, window_s = [Path(file) for file in config.data], 0.005, 0.1
+        files, trained_bin_s, window_s = find_files(config.data), 0.005, 0.1
     missing = [name for name in config.estimators if name not in names]
     if missing:
         raise UserError(
@@ -147,12 +148,25 @@ def score_session(session: SessionConnectivity, config: ConnectivityConfig) -> d
     return scores
 
 
+def find_files(patterns: Sequence[str]) -> list[Path]:
+    """The files that names and wildcards stand for, in the order given."""
+    files: list[Path] = []
+    for pattern in patterns:
+        found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
+        if not found:
+            raise UserError(f"data: no file matches {pattern!r}; check the name, or quote it for the shell")
+        files += map(Path, found)
+    return list(dict.fromkeys(files))
+
+
 def check_unique(files: Sequence[Path]) -> None:
-    """Refuse two files that hold the same session, because results are kept by session id."""
+    """Refuse a session without pairs, and two files that hold the same one, as results are kept by session id."""
     seen: dict[str, Path] = {}
     for file in files:
         with Session(file) as session:
-            session_id = session.session_id
+            session_id, n_units = session.session_id, session.n_units
+        if n_units < 2:
+            raise UserError(f"{file}: has {n_units} unit; expected 2 or more, there is no pair to estimate")
         if session_id in seen:
             raise UserError(
                 f"{file}: holds session {session_id!r}, and so does {seen[session_id]}; "

@@ -13,14 +13,17 @@ import numpy as np
 import torch
 
 from neuroformer.connectivity.estimate import ConnectivityMap, from_lag_profile
-from neuroformer.connectivity.nulls import unit_permuted
+from neuroformer.connectivity.nulls import by_central_spread
 from neuroformer.data import Chunk, Recording, RecordingsModule, Span, Vocabulary
 from neuroformer.data.collate import collate
 from neuroformer.data.tokens import Tokens
+from neuroformer.errors import UserError
 from neuroformer.model import Neuroformer
 
 ROWS = 32  # rows of a batch
 MOST_SILENCED_S = 1200.0  # seconds of recording that are run through the model for all units together
+LEAST_SILENCED_S = 15.0  # seconds for each unit all the same
+PIECES = 4
 
 
 def stimulation(
@@ -45,6 +48,11 @@ def stimulation(
     lags = n_lags or model.coupling.kernels.logits.shape[1]
     n = recording.session.n_units
     spans = [span for span in recording.part("val") if len(span) >= lags]
+    if not spans:
+        raise UserError(
+            f"{recording.session.path}: no stretch of the validation part has the {lags} bins of the coupling's lags; "
+            "expected one, use a longer recording or leave out stimulation and silencing"
+        )
     room = np.array([len(span) - lags + 1 for span in spans])
     profile = np.zeros((n, n, lags))
     for _ in range(contexts):
@@ -60,7 +68,7 @@ def stimulation(
             found = _log_intensity(model, changed, data.vocabulary)  # (rows, T, N)
             profile[list(sources)] += (found - base).transpose(0, 2, 1) / contexts
     profile[np.eye(n, dtype=bool)] = 0
-    return unit_permuted(
+    return by_central_spread(
         from_lag_profile(
             "stimulation",
             profile,
@@ -79,11 +87,12 @@ def silencing(model: Neuroformer, data: RecordingsModule, recording: Recording) 
     Args:
         model: the trained model.
         data: knows the vocabulary.
-        recording: the session; its validation part is used, up to a length that keeps the work of all units in bounds.
+        recording: the session; pieces spread over its validation part are used, of a total length that keeps the work
+            of all units in bounds and is at least `LEAST_SILENCED_S`.
     """
     lags = model.coupling.kernels.logits.shape[1]
     n = recording.session.n_units
-    budget = max(4 * lags, round(MOST_SILENCED_S / n / recording.bin_s))
+    budget = max(4 * lags, round(max(MOST_SILENCED_S / n, LEAST_SILENCED_S) / recording.bin_s))
     chunks = _chunks(recording, model.context, budget, _edges(data, recording))
     profile = np.zeros((n, n, lags))
     base = _log_intensity(model, chunks, data.vocabulary)  # (chunks, T, N), padded
@@ -102,7 +111,7 @@ def silencing(model: Neuroformer, data: RecordingsModule, recording: Recording) 
                 events[lag - 1] += len(seen)
         profile[unit] = np.where(events > 0, after / np.maximum(events, 1) - total[:, None] / bins, 0.0)
         profile[unit, unit] = 0
-    return unit_permuted(
+    return by_central_spread(
         from_lag_profile(
             "silencing",
             profile,
@@ -118,14 +127,11 @@ def _edges(data: RecordingsModule, recording: Recording) -> np.ndarray | None:
 
 
 def _chunks(recording: Recording, context: int, budget: int, edges: np.ndarray | None) -> list[Chunk]:
-    """The first `budget` bins of the validation part, in pieces."""
-    chunks: list[Chunk] = []
-    for span in recording.tiles("val", max(budget // 4, 1), shift=max(budget // 4, 1)):
-        if budget <= 0:
-            break
-        chunks.append(recording.chunk(span, context, edges))
-        budget -= len(span)
-    return chunks
+    """About `budget` bins of the validation part, in pieces spread over it."""
+    size = max(budget // PIECES, 1)
+    tiles = recording.tiles("val", size, shift=size)
+    chosen = sorted({round(k) for k in np.linspace(0, len(tiles) - 1, min(PIECES, len(tiles)))})
+    return [recording.chunk(tiles[k], context, edges) for k in chosen]
 
 
 def _with_event(chunk: Chunk, unit: int) -> Chunk:

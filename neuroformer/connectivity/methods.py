@@ -56,7 +56,8 @@ class Subject:
         if self.run is not None:
             return self.run.data
         settings = DataConfig(sessions=[str(self.file)], bin_s=self.bin_s)
-        return RecordingsModule(config=settings, context_bins=self.lags)
+        longest = max(self.glm_window_s, self.glm_history_window_s)
+        return RecordingsModule(config=settings, context_bins=max(1, round(longest / self.bin_s)))
 
     @cached_property
     def recording(self) -> Recording:
@@ -75,8 +76,8 @@ class Subject:
 
     @cached_property
     def training(self) -> list[Batch]:
-        """The parts that a fit may see, training and validation, in order."""
-        return [batch for part in ("train", "val") for _, batch in self.data.in_order(part, [self.recording])]
+        """The training part in order: what the model and the GLMs were fitted to."""
+        return [batch for _, batch in self.data.in_order("train", [self.recording])]
 
     @property
     def model(self) -> Neuroformer:
@@ -100,18 +101,22 @@ class Subject:
         """The Poisson GLM with learned kernels."""
         if self.run is not None:
             return session_glm(self.run, self.recording, self.config.glm)
-        window_s = self.glm_window_s
         config = dataclasses.replace(
-            self.config.glm,
-            window_s=self.config.glm.window_s or window_s,
-            history_window_s=self.config.glm.history_window_s or window_s,
+            self.config.glm, window_s=self.glm_window_s, history_window_s=self.glm_history_window_s
         )
         return fit_glm(self.recording, config=config)
 
     @property
     def glm_window_s(self) -> float:
-        """Longest lag of the GLMs in seconds: the model's, or that of the classical methods."""
-        return self.lags * self.bin_s if self.run is None else self.model.config.coupling.window_s
+        """Longest lag of the GLMs in seconds: as set, or the model's, or that of the classical methods."""
+        model = self.lags * self.bin_s if self.run is None else self.model.config.coupling.window_s
+        return self.config.glm.window_s or model
+
+    @property
+    def glm_history_window_s(self) -> float:
+        """Longest lag of the GLMs' own history in seconds, by the same order."""
+        model = self.lags * self.bin_s if self.run is None else self.model.config.history.window_s
+        return self.config.glm.history_window_s or model
 
     def rng(self) -> np.random.Generator:
         """A fresh generator: an estimate does not depend on which others were asked for."""
@@ -122,15 +127,21 @@ def _glm_map(subject: Subject, glm: PoissonGLM, name: str) -> ConnectivityMap:
     """Size over lags of a fitted GLM's kernels; p-values of the one-step estimate against shifted sources."""
     profile = glm.coupling_map().double().numpy()
     estimate = from_lag_profile(name, profile, subject.recording.bin_s, description=SIZE)
+    return dataclasses.replace(estimate, p_values=_one_step(subject, glm, name).p_values)
+
+
+def _one_step(subject: Subject, glm: PoissonGLM, name: str) -> ConnectivityMap:
+    """The one-step estimate of a GLM in its own kernels, in standard errors, against shifted sources alone."""
     fitted = fitted_glm(glm, subject.recording)
-    tested = adjusted_map(fitted, subject.training, name=name, control=False, functions=None)
-    return dataclasses.replace(estimate, p_values=tested.p_values)
+    return adjusted_map(fitted, subject.training, name=name, control=False, functions=None)
 
 
 def _many_basis_glm(penalty: Literal["group_lasso", "ridge"]) -> Callable[[Subject], ConnectivityMap]:
     def run(subject: Subject) -> ConnectivityMap:
         window_s = subject.glm_window_s
-        config = ManyBasisGLMConfig(penalty=penalty, window_s=window_s, history_window_s=window_s)
+        config = ManyBasisGLMConfig(
+            penalty=penalty, window_s=window_s, history_window_s=subject.glm_history_window_s
+        )
         return _glm_map(subject, fit_many_basis_glm(subject.recording, config=config), f"{penalty}_glm")
 
     return run
@@ -154,6 +165,7 @@ METHODS: Mapping[str, Callable[[Subject], ConnectivityMap]] = {
     "attention_rollout": lambda s: attention_rollout(s.model, s.data, s.recording),
     "attention_gradient": lambda s: attention_gradient(s.model, s.data, s.recording),
     "poisson_glm": lambda s: _glm_map(s, s.glm, "poisson_glm"),
+    "wald_glm": lambda s: _one_step(s, s.glm, "wald_glm"),
     "adjusted_glm": lambda s: adjusted_map(fitted_glm(s.glm, s.recording), s.training, name="adjusted_glm"),
     "group_lasso_glm": _many_basis_glm("group_lasso"),
     "ridge_glm": _many_basis_glm("ridge"),

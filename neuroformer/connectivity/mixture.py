@@ -63,7 +63,7 @@ def fit_mixture(
     start = [matrix.copy() for matrix in spread]
     density = np.zeros(belongs.shape)
     for _ in range(ROUNDS):
-        share = belongs.mean(0)
+        share = belongs.mean(0).clip(min=1e-12)
         density[:, 0] = np.log(share[0]) + _log_normal(estimate, error)
         posteriors = []
         for g in range(len(groups)):

@@ -7,7 +7,7 @@ import torch
 from neuroformer.baselines.glm import PoissonGLM
 from neuroformer.connectivity.estimate import ConnectivityMap, from_lag_profile
 from neuroformer.connectivity.moments import LogLinearCoupling
-from neuroformer.connectivity.nulls import unit_permuted
+from neuroformer.connectivity.nulls import by_central_spread
 from neuroformer.data import Recording
 from neuroformer.model import Neuroformer
 
@@ -20,7 +20,7 @@ def coupling(model: Neuroformer, session: int) -> ConnectivityMap:
         session: index of the session in its vocabulary.
     """
     mean, _ = model.coupling_map(session)
-    return unit_permuted(
+    return by_central_spread(
         from_lag_profile(
             "coupling",
             mean.double().cpu().numpy(),

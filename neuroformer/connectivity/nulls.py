@@ -177,8 +177,8 @@ def genomic_control(p_values: np.ndarray) -> tuple[np.ndarray, float]:
     return stats.chi2.sf(z2 / inflation, 1), inflation
 
 
-def unit_permuted(estimate: ConnectivityMap) -> ConnectivityMap:
-    """Give a map the p-values that follow if its units' labels meant nothing: the null of maps that come without data.
+def by_central_spread(estimate: ConnectivityMap) -> ConnectivityMap:
+    """Give a map p-values from the spread of all its pairs: the null of maps that come out of a model without data.
 
     What a source does to all and what reaches a target from all is taken away by medians (Tukey's median polish). The
     rest is compared with a Student t whose scale and degrees of freedom match the 50 % and 75 % quantiles of its size

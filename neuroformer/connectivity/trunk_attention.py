@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from neuroformer.batch import Batch
 from neuroformer.connectivity.estimate import ConnectivityMap
-from neuroformer.connectivity.nulls import unit_permuted
+from neuroformer.connectivity.nulls import by_central_spread
 from neuroformer.data import Recording, RecordingsModule
 from neuroformer.model import Neuroformer
 from neuroformer.model.attention import Block
@@ -76,8 +76,9 @@ def rolled_out(weights: list[Tensor]) -> Tensor:
 def attention_gradient(model: Neuroformer, data: RecordingsModule, recording: Recording) -> ConnectivityMap:
     """Attention times the gradient of the target's log-intensity in it, summed over an event of the source as key.
 
-    For target j, Σ over blocks, heads and queries of A ⊙ ∂(Σ_t log λ_j(t)) / ∂A, per event of source i (Chefer, Gur &
-    Wolf 2021, arXiv 2103.15679, eq. 5, without cutting at zero, so that the sign is kept).
+    For target j, Σ over blocks, heads and queries of A ⊙ ∂(Σ_t log λ_j(t)) / ∂A, per event of source i, each attention
+    pattern on its own with the others held fixed. After Chefer, Gur & Wolf 2021 (arXiv 2103.15679), who average over
+    heads and cut at zero; here the sign is kept.
 
     Args:
         model: the trained model.
@@ -109,7 +110,7 @@ def attention_gradient(model: Neuroformer, data: RecordingsModule, recording: Re
             total[:, target] += torch.einsum("be,ben->n", by_key, source.to(by_key)).double().numpy()
     matrix = total / np.maximum(events, 1)[:, None]
     np.fill_diagonal(matrix, 0.0)
-    return unit_permuted(
+    return by_central_spread(
         ConnectivityMap(
             name="attention_gradient",
             matrix=matrix,
@@ -156,7 +157,7 @@ def _paid(
         (expected[:, None] > 0) & (events > 0), mean / np.maximum(expected[:, None], 1e-12) - 1, 0.0
     )
     np.fill_diagonal(ratio, 0.0)
-    return unit_permuted(ConnectivityMap(name=name, matrix=ratio, description=description))
+    return by_central_spread(ConnectivityMap(name=name, matrix=ratio, description=description))
 
 
 def _blocks(model: Neuroformer) -> tuple[Trunk, list[Block]]:

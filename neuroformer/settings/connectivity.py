@@ -11,9 +11,10 @@ MODEL_ESTIMATORS = ("adjusted_coupling", "coupling", "stimulation", "silencing")
 """Read from the model of a pretrain run."""
 BLOCK_ESTIMATORS = ("self_attention", "attention_rollout", "attention_gradient")
 """Read from the transformer blocks of its trunk, if it has any."""
-GLM_ESTIMATORS = ("poisson_glm", "adjusted_glm", "group_lasso_glm", "ridge_glm")
+GLM_ESTIMATORS = ("poisson_glm", "wald_glm", "adjusted_glm", "group_lasso_glm", "ridge_glm")
 """Poisson GLMs, fitted to the training part of a session, penalty chosen on its validation part. poisson_glm has lag
-kernels that it learns, adjusted_glm is its adjusted read-out, the others have a kernel for every pair."""
+kernels that it learns; wald_glm ranks its pairs in standard errors and not by size, adjusted_glm by the adjusted
+read-out; the others have a kernel for every pair."""
 CLASSICAL_ESTIMATORS = (
     "cross_correlation",
     "jittered_ccg",
@@ -41,14 +42,16 @@ class ConnectivityConfig:
     estimators: list[str] = field(default_factory=list)
     """By default all that the run and its model allow. With run=: adjusted_coupling, coupling, stimulation,
     silencing; with transformer blocks in its trunk: self_attention, attention_rollout, attention_gradient. Always:
-    poisson_glm, adjusted_glm, group_lasso_glm, ridge_glm, cross_correlation, jittered_ccg, directed_sttc,
+    poisson_glm, wald_glm, adjusted_glm, group_lasso_glm, ridge_glm, cross_correlation, jittered_ccg, directed_sttc,
     partial_correlation, transfer_entropy, granger."""
     checkpoint: str = "best"
     """Checkpoint of the run: `best`, `last`, or a file."""
     bin_s: float | None = None
-    """Width of a bin of the classical methods in seconds; by default the model's, or 0.005 without one."""
+    """Width of a bin of the classical methods, and without run= of the GLMs, in seconds; by default the model's, or
+    0.005 without one."""
     lags: int | None = None
-    """Longest lag of the classical methods in bins; by default the model's coupling window, or 0.1 s without one."""
+    """Longest lag of the classical methods, and without run= of the GLMs, in bins; by default the model's coupling
+    window, or 0.1 s without one."""
     q: float = 0.05
     """False-discovery rate at which each method calls pairs (Benjamini and Hochberg)."""
     surrogates: int = 20

@@ -10,7 +10,7 @@ from neuroformer.connectivity.nulls import (
     pooled_variance,
     surrogate_p_values,
     trigamma_inverse,
-    unit_permuted,
+    by_central_spread,
     variance_prior,
 )
 from neuroformer.errors import UsageError
@@ -147,7 +147,7 @@ def test_genomic_control_is_not_led_by_pairs_that_could_not_be_tested(rng):
 
 
 def permuted(matrix):
-    return unit_permuted(ConnectivityMap(name="x", matrix=matrix))
+    return by_central_spread(ConnectivityMap(name="x", matrix=matrix))
 
 
 def test_a_map_without_structure_gets_uniform_p_values(rng):
