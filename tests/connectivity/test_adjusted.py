@@ -96,7 +96,7 @@ def test_the_gain_is_that_of_the_circuit_within_its_error(read_out, pair_of_edge
     others = np.ones(12 * 11, bool)
     others[[0, 2 * 11 + 2]] = False  # 0 → 1 and 2 → 3
     assert np.std(z[others & (z != 0)]) == pytest.approx(1, abs=0.2)
-    assert (np.abs(z[~others]) > 4).all()
+    assert (np.abs(z[~others]) > 2.5).all()  # a sum over all lags is less sure than the peak
     assert abs(estimate.gain[0, 1] - 1.2) < 3 * estimate.gain_error[0, 1]
     assert np.isinf(estimate.gain_error[5]).all()  # never fires
     assert (estimate.gain[5] == 0).all()

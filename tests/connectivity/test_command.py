@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from neuroformer.cli import connectivity
 from neuroformer.cli.command import run_command
 from neuroformer.cli.connectivity import COMMAND
 from neuroformer.connectivity import read_connectivity
@@ -44,6 +45,12 @@ def circuits(tmp_path):
         )
         files.append(write_session(tmp_path / f"{session_id}.h5", data))
     return files
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Drawing takes most of the time."""
+    monkeypatch.setattr(connectivity, "session_figures", lambda session, **settings: iter(()))
 
 
 def test_session_files_alone_give_scores_matrices_and_figures(circuits, tmp_path, capsys):
@@ -97,7 +104,7 @@ def test_without_a_run_come_all_glms_and_classical_methods(circuits, tmp_path, c
     assert figures == {f"{kind}_unknown.png" for kind in ("matrices", "lag_profiles", "graph")}
 
 
-def test_what_cannot_be_known_is_not_said_of_known_wiring(circuits, tmp_path, capsys):
+def test_what_cannot_be_known_is_not_said_of_known_wiring(circuits, tmp_path, capsys, no_figures):
     assert run_command(COMMAND, [str(circuits[0]), f"out={tmp_path / 'known'}", QUICK]) == 0
     assert run_command(COMMAND, [str(circuits[2]), f"out={tmp_path / 'none'}", QUICK]) == 0
     assert "The true wiring is not known" not in capsys.readouterr().out
@@ -109,7 +116,7 @@ def test_the_same_session_twice_is_refused(circuits, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_finished_results_are_replaced_only_on_request(circuits, tmp_path, capsys):
+def test_finished_results_are_replaced_only_on_request(circuits, tmp_path, capsys, no_figures):
     arguments = [str(circuits[0]), f"out={tmp_path / 'out'}", QUICK]
     assert run_command(COMMAND, arguments) == 0
     assert run_command(COMMAND, arguments) == 1
