@@ -49,7 +49,8 @@ from neuroformer.connectivity.estimate import ConnectivityMap
 from neuroformer.connectivity.mixture import fit_mixture
 from neuroformer.connectivity.moments import LogLinearCoupling, ScoreSums, Window, in_basis, pair_moments
 
-SURROGATES = 4  # each gives N² values of the null; their pool is what counts
+NULL_VALUES = 4000  # pairs of surrogates whose pool is the null
+LEAST_SURROGATES, MOST_SURROGATES = 4, 16
 FUNCTIONS = 5  # of the basis of lags: with 3 the onset is blurred, with 6 nothing is gained
 START = 0.05  # false-discovery rate of the pairs from which the mixture starts
 BISQUARE = 4.685  # Tukey's constant: 95 % efficiency for normal errors (Huber & Ronchetti 2009, section 4.8)
@@ -66,7 +67,7 @@ def adjusted_map(
     batches: Sequence[Batch],
     *,
     name: str,
-    surrogates: int = SURROGATES,
+    surrogates: int | None = None,
     control: bool = True,
     functions: int | None = FUNCTIONS,
 ) -> ConnectivityMap:
@@ -76,7 +77,7 @@ def adjusted_map(
         fitted: the model of one session.
         batches: the part of the session that the model was trained on, in order, every bin scored once.
         name: of the map.
-        surrogates: time-shifted surrogates of the sources.
+        surrogates: time-shifted surrogates of the sources, by default enough for `NULL_VALUES` pairs.
         control: False leaves out negative controls and genomic control: the plain one-step estimate, tested against
             the surrogates alone.
         functions: of the basis of lags in which the coupling is read; None takes the model's own kernels.
@@ -89,6 +90,9 @@ def adjusted_map(
     n_lags = fitted.kernels.shape[1]
     if functions is not None:
         fitted = in_basis(fitted, functions)
+    if surrogates is None:
+        pairs = max(1, fitted.weights.shape[1] * (fitted.weights.shape[1] - 1))
+        surrogates = min(max(LEAST_SURROGATES, -(-NULL_VALUES // pairs)), MOST_SURROGATES)
     windows = control_windows(n_lags, same_bin=fitted.bin_s <= WIDEST_BIN_S) if control else ()
     moments = pair_moments(fitted, batches, windows=windows, surrogates=surrogates)
     heads, n = fitted.weights.shape[:2]

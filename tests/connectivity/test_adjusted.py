@@ -12,6 +12,7 @@ from neuroformer.connectivity.adjusted import (
     robust_prediction,
     skewness_factor,
     standardized_controls,
+    tail_p_values,
 )
 from neuroformer.connectivity.moments import pair_moments
 from simulate import CircuitConfig, simulate_circuit
@@ -30,6 +31,7 @@ def read_out(tiles, constant_rates):
 
     def run(counts, *, rows=4, **settings):
         batches = tiles(counts, history=HISTORY, piece=200, rows=rows)
+        settings = {"surrogates": 4} | settings
         return adjusted_map(constant_rates(counts), batches, name="adjusted", **settings)
 
     return run
@@ -73,7 +75,7 @@ def test_p_values_without_calibration_by_the_pairs_are_uniform(read_out):
 
 
 def test_known_edges_are_found_with_sign_delay_and_direction(read_out, pair_of_edges):
-    estimate = read_out(pair_of_edges, rows=2, surrogates=20)
+    estimate = read_out(pair_of_edges, rows=2, surrogates=None)
     order = np.argsort(-np.abs(estimate.matrix), axis=None)
     assert {divmod(int(k), 12) for k in order[:2]} == {(0, 1), (2, 3)}
     called = np.argwhere(estimate.called(0.05)).tolist()
@@ -90,7 +92,7 @@ def test_known_edges_are_found_with_sign_delay_and_direction(read_out, pair_of_e
 
 
 def test_the_gain_is_that_of_the_circuit_within_its_error(read_out, pair_of_edges):
-    estimate = read_out(pair_of_edges, rows=2)
+    estimate = read_out(pair_of_edges, rows=2, surrogates=None)
     np.testing.assert_allclose(estimate.gain, estimate.lag_profile.sum(-1), rtol=1e-4, atol=1e-5)
     z = off_diagonal(estimate.gain / estimate.gain_error)
     others = np.ones(12 * 11, bool)
@@ -143,7 +145,7 @@ def test_the_kernels_of_the_model_can_be_kept(read_out, pair_of_edges):
 
 def test_a_unit_that_never_fires_is_connected_to_nothing(read_out, pair_of_edges):
     silent = 5
-    estimate = read_out(pair_of_edges, rows=2)
+    estimate = read_out(pair_of_edges, rows=2, surrogates=None)
     others = np.arange(12) != silent
     assert (estimate.p_values[silent, others] == 1).all()
     assert (estimate.matrix[silent] == 0).all()
@@ -213,30 +215,35 @@ def test_the_one_step_estimate_solves_for_a_weight(rng, tiles, constant_rates):
 def test_skewness_is_that_of_a_poisson_count(mean, count):
     # One head and a trace of 1 in bins where `mean` events are expected: second and third moment are the mean.
     estimate = np.array([[(count - mean) / mean]])
-    factor = skewness_factor(estimate, np.full((1, 1, 1), mean), np.full((1, 1, 1, 1), mean))
+    factor = skewness_factor(estimate, np.full((1, 1, 1), mean), mean * estimate[:, 0] ** 3)
     z = factor[0] * estimate[0, 0] * np.sqrt(mean)
     deviance = 2 * (stats.poisson.logpmf(count, count) - stats.poisson.logpmf(count, mean))
     assert z == pytest.approx(np.sign(count - mean) * np.sqrt(deviance), rel=1e-9, abs=1e-9)
 
 
 def test_skewness_factor_is_continuous_scale_free_and_bounded(rng):
-    information, third = np.full((1, 1, 1), 4.0), np.full((1, 1, 1, 1), 4.0)
+    information = np.full((1, 1, 1), 4.0)
+
+    def factor(s):
+        return skewness_factor(np.array([[s]]), information, np.array([4 * s**3]))[0]
+
     for s in (9.99e-4, 1.001e-3, -9.99e-4, -1.001e-3):
-        assert skewness_factor(np.array([[s]]), information, third)[0] == pytest.approx(1 - s / 6, abs=1e-6)
-    assert skewness_factor(np.zeros((1, 1)), information, third)[0] == 1
-    assert skewness_factor(np.array([[-5.0]]), information, third)[0] == pytest.approx(np.sqrt(2))
-    no_skew = skewness_factor(rng.normal(size=(5, 1)), np.ones((5, 1, 1)), np.zeros((5, 1, 1, 1)))
+        assert factor(s) == pytest.approx(1 - s / 6, abs=1e-6)
+    assert factor(0.0) == 1
+    assert factor(-1.0) == pytest.approx(np.sqrt(2))
+    # No count is lower than none: the likelihood ratio stays at 2 m, whatever the estimate.
+    assert factor(-5.0) * 5 == pytest.approx(np.sqrt(2))
+    no_skew = skewness_factor(rng.normal(size=(5, 1)), np.ones((5, 1, 1)), np.zeros(5))
     np.testing.assert_allclose(no_skew, 1)
     # In other coordinates of the same weights it is the same factor.
-    x = rng.random((30, 2))
-    moments = np.einsum("ta,tb->ab", x, x)[None], np.einsum("ta,tb,tc->abc", x, x, x)[None]
-    estimate, change = rng.normal(0, 0.2, (1, 2)), np.array([[2.0, 0.3], [-0.5, 0.7]])
-    back = np.linalg.inv(change)
-    turned = (
-        np.einsum("ia,jb,pij->pab", back, back, moments[0]),
-        np.einsum("ia,jb,kc,pijk->pabc", back, back, back, moments[1]),
-    )
-    assert skewness_factor(estimate @ change.T, *turned) == pytest.approx(skewness_factor(estimate, *moments))
+    x, estimate, change = rng.random((30, 2)), rng.normal(0, 0.2, (1, 2)), np.array([[2.0, 0.3], [-0.5, 0.7]])
+    factors = []
+    for traces, weights in ((x, estimate), (x @ np.linalg.inv(change), estimate @ change.T)):
+        along = (traces @ weights[0]) ** 3
+        factors.append(
+            skewness_factor(weights, np.einsum("ta,tb->ab", traces, traces)[None], along.sum()[None])
+        )
+    assert factors[0] == pytest.approx(factors[1])
 
 
 def test_the_prediction_from_controls_ignores_outliers(rng):
@@ -293,14 +300,24 @@ def test_calibration_never_makes_a_p_value_smaller(rng):
         assert (p >= stats.chi2.sf(chi2, 2)).all()
 
 
-def test_no_p_value_is_below_what_the_surrogates_support(rng):
-    chi2 = np.append(rng.chisquare(2, 300), 500.0)
-    _, p = calibrate(chi2, rng.chisquare(2, 999), 2, np.ones(301, bool))
-    assert p[-1] == 1 / 1000
-    assert (np.diff(p[np.argsort(chi2)]) <= 0).all()
-    heavy = rng.chisquare(2, 999)
-    heavy[:50] = 1000.0  # a tail that the median does not see
-    assert calibrate(chi2, heavy, 2, np.ones(301, bool))[1][-1] == 51 / 1000
+def test_a_heavy_tail_of_the_surrogates_is_heeded(rng):
+    chi2 = np.append(rng.chisquare(2, 300), 60.0)
+    everything = np.ones(301, bool)
+    _, light = calibrate(chi2, rng.chisquare(2, 20_000), 2, everything)
+    assert light[-1] < 1e-6
+    _, heavy = calibrate(chi2, 2 * rng.standard_t(3, 20_000) ** 2, 2, everything)
+    assert heavy[-1] > 1e-4
+    _, few = calibrate(
+        chi2, rng.chisquare(2, 999), 2, everything
+    )  # too few for a tail: the share that reaches it
+    assert few[-1] == 1 / 1000
+
+
+def test_the_tail_goes_on_where_counting_ends(rng):
+    null, chi2 = rng.chisquare(3, 50_000), np.linspace(0.1, 40, 400)
+    found = tail_p_values(chi2, null)
+    assert (np.diff(found) <= 1e-3).all()
+    np.testing.assert_allclose(np.log(found[chi2 < 25]), stats.chi2.logsf(chi2[chi2 < 25], 3), atol=0.7)
 
 
 def test_pairs_that_cannot_be_tested_have_p_1_and_do_not_count(rng):

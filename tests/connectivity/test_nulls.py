@@ -4,13 +4,13 @@ from scipy import special, stats
 
 from neuroformer.connectivity.estimate import ConnectivityMap
 from neuroformer.connectivity.nulls import (
+    by_central_spread,
     count_p_values,
     genomic_control,
     peak_p_values,
     pooled_variance,
     surrogate_p_values,
     trigamma_inverse,
-    by_central_spread,
     variance_prior,
 )
 from neuroformer.errors import UsageError

@@ -40,7 +40,7 @@ def test_a_known_circuit_is_recovered(
     fitted = fitted_coupling(run.trained.model, 0, recording)
     for estimate in (
         coupling(run.trained.model, 0),
-        adjusted_map(fitted, training, name="adjusted_coupling", surrogates=20),
+        adjusted_map(fitted, training, name="adjusted_coupling"),
     ):
         found = score_connectivity(estimate, truth.weights, rng=np.random.default_rng(0), bootstrap=0)
         assert found.average_precision >= 0.9, estimate.name
