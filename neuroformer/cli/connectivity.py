@@ -156,7 +156,7 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
         if not found:
             raise UserError(f"data: no file matches {pattern!r}; check the name, or quote it for the shell")
         files += map(Path, found)
-    return list(dict.fromkeys(files))
+    return files
 
 
 def check_unique(files: Sequence[Path]) -> None:
