@@ -22,8 +22,8 @@ towards zero, and they hold what the trunk has left of input that source and tar
    control in the sense of Lipsitch, Tchetgen Tchetgen & Cohen 2010 (Epidemiology 21:383), which has the confounder in
    common and cannot have the effect of source on target. (An effect of target on source shows at acausal lags too; on
    simulated circuits no more false calls were found on such pairs than on others.) As few pairs are connected, the fit
-   over all pairs is that of the unconnected. Where bins are wider than synapses are late the same bin holds the effect
-   itself, and is left out. With fewer than 25 pairs nothing is taken away.
+   over all pairs is that of the unconnected. Where bins are wider than 20 ms (calcium), the same bin and its
+   neighbours hold the effect itself, and nothing is taken away; nor with fewer than 25 pairs.
 
 3. **A null.** χ²_ij = ŵ_ijᵀ I_ij ŵ_ij has H degrees of freedom under no influence. Time-shifted surrogates of the
    sources and genomic control (the median over all pairs: Devlin & Roeder 1999, Biometrics 55:997) tell by how much
@@ -52,9 +52,9 @@ from neuroformer.connectivity.moments import LogLinearCoupling, ScoreSums, Windo
 NULL_VALUES = 4000  # pairs of surrogates whose pool is the null
 LEAST_SURROGATES, MOST_SURROGATES = 4, 16
 FUNCTIONS = 5  # of the basis of lags: with 3 the onset is blurred, with 6 nothing is gained
-START = 0.05  # false-discovery rate of the pairs from which the mixture starts
+START, LEAST_START = 0.05, 0.01  # the mixture starts from pairs called at this rate, and this share at least
 BISQUARE = 4.685  # Tukey's constant: 95 % efficiency for normal errors (Huber & Ronchetti 2009, section 4.8)
-WIDEST_BIN_S = 0.02  # up to which the same bin is a control: synapses act within this
+WIDEST_BIN_S = 0.02  # up to which there are controls: synapses act within this
 TAIL, LEAST_TAIL = (
     0.99,
     20,
@@ -80,7 +80,8 @@ def adjusted_map(
         surrogates: time-shifted surrogates of the sources, by default enough for `NULL_VALUES` pairs.
         control: False leaves out negative controls and genomic control: the plain one-step estimate, tested against
             the surrogates alone.
-        functions: of the basis of lags in which the coupling is read; None takes the model's own kernels.
+        functions: of the basis of lags in which the coupling is read; with None, or with fewer than twice as many lags,
+            the model's own kernels.
 
     Returns:
         A map whose matrix is √(2 · evidence), on the scale of a z-score, with the sign of the influence; its lag
@@ -88,12 +89,12 @@ def adjusted_map(
         false-discovery rate, or without enough called pairs to learn from −log p.
     """
     n_lags = fitted.kernels.shape[1]
-    if functions is not None:
+    if functions is not None and n_lags >= 2 * functions:
         fitted = in_basis(fitted, functions)
     if surrogates is None:
         pairs = max(1, fitted.weights.shape[1] * (fitted.weights.shape[1] - 1))
         surrogates = min(max(LEAST_SURROGATES, -(-NULL_VALUES // pairs)), MOST_SURROGATES)
-    windows = control_windows(n_lags, same_bin=fitted.bin_s <= WIDEST_BIN_S) if control else ()
+    windows = control_windows(n_lags) if control and fitted.bin_s <= WIDEST_BIN_S else ()
     moments = pair_moments(fitted, batches, windows=windows, surrogates=surrogates)
     heads, n = fitted.weights.shape[:2]
     off = ~np.eye(n, dtype=bool)
@@ -102,7 +103,7 @@ def adjusted_map(
     estimate *= skewness_factor(estimate, information, _third(moments.real, estimate, off))[:, None]
     spread = np.sqrt(np.diagonal(_inverse(information), axis1=-2, axis2=-1))  # (P, H)
     controls = standardized_controls(moments.controls, moments.real.expected)[:, off].T  # (P, C)
-    for h in range(heads if control else 0):
+    for h in range(heads if windows else 0):
         seen = spread[:, h] > 0
         z = estimate[seen, h] / spread[seen, h]
         estimate[seen, h] -= spread[seen, h] * robust_prediction(controls[seen], z)
@@ -117,7 +118,8 @@ def adjusted_map(
     matrix, p_matrix = np.zeros((n, n)), np.full((n, n), np.nan)
     # Of the slope in the direction in which all heads grow: the sum of the profile would hang on the noisiest head.
     sign = np.sign(np.einsum("pab,pb->p", information, estimate))
-    called = testable & (stats.false_discovery_control(p_values) <= START)
+    strongest = chi2 >= np.quantile(chi2, 1 - LEAST_START)
+    called = testable & (strongest | (stats.false_discovery_control(p_values) <= START))
     mixture = fit_mixture(
         estimate[testable], scale * _inverse(information[testable]), sign[testable], called[testable]
     )
@@ -185,17 +187,15 @@ def skewness_factor(estimate: np.ndarray, information: np.ndarray, third: np.nda
     return np.sqrt(np.where(small, 1 - s / 3, ratio))
 
 
-def control_windows(n_lags: int, *, same_bin: bool = True) -> tuple[Window, ...]:
+def control_windows(n_lags: int) -> tuple[Window, ...]:
     """The same bin, then up to three windows of growing width over the acausal lags 1 … L.
 
     >>> control_windows(20)
     ((0, 0), (1, 4), (5, 10), (11, 20))
-    >>> control_windows(2, same_bin=False)
-    ((1, 1), (2, 2))
     """
     ends = sorted({max(1, round(n_lags * share)) for share in (0.2, 0.5, 1.0)})
     acausal = zip([1, *(end + 1 for end in ends[:-1])], ends, strict=True)
-    return (*(((0, 0),) if same_bin else ()), *acausal)
+    return ((0, 0), *acausal)
 
 
 def one_step(sums: ScoreSums) -> np.ndarray:
