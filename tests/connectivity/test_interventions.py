@@ -158,16 +158,21 @@ def test_how_rows_are_put_into_batches_does_not_matter(recorded, make_random_mod
         np.testing.assert_allclose(other.lag_profile, one.lag_profile, atol=1e-6)
 
 
-def test_a_long_recording_is_silenced_in_its_first_part(recorded, make_random_model, monkeypatch):
+def test_a_long_recording_is_silenced_in_pieces_spread_over_it(recorded, make_random_model, monkeypatch):
     model, recording = make_random_model(), recorded.recordings[0]
     read = []
     chunk = type(recording).chunk
     monkeypatch.setattr(
-        type(recording), "chunk", lambda self, span, *rest: read.append(len(span)) or chunk(self, span, *rest)
+        type(recording), "chunk", lambda self, span, *rest: read.append(span) or chunk(self, span, *rest)
     )
-    monkeypatch.setattr(interventions, "MOST_SILENCED_S", 3.0)  # 1 s for each of 3 units
+    monkeypatch.setattr(interventions, "MOST_SILENCED_S", 1.2)  # .4 s for each of 3 units, 80 bins
+    monkeypatch.setattr(interventions, "LEAST_SILENCED_S", 0.0)
     found = silencing(model, recorded, recording)
-    assert 100 <= sum(read) <= 125
+    assert len(read) == interventions.PIECES
+    assert sum(map(len, read)) <= 80
+    part = recording.part("val")
+    assert (read[0].epoch, read[0].start) == (part[0].epoch, part[0].start)
+    assert (read[-1].epoch, read[-1].stop) == (part[-1].epoch, part[-1].stop)
     assert np.isfinite(found.lag_profile).all()
 
 
