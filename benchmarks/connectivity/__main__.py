@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -77,13 +76,17 @@ def run(config: Config) -> int:
     waiting = [cell for cell in cells if not cell.finished]
     print(f"{len(cells)} cells, {len(cells) - len(waiting)} of them finished before", flush=True)
     started, failed = time.monotonic(), 0
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        jobs = {pool.submit(run_cell, cell): cell for cell in waiting}
-        for job in as_completed(jobs):
-            cell, error = jobs[job], job.exception()
-            failed += error is not None
+    # A fresh process for each cell gives its memory back. (ProcessPoolExecutor can hang with max_tasks_per_child.)
+    with get_context("spawn").Pool(config.workers, maxtasksperchild=1) as pool:
+        jobs = [(cell, pool.apply_async(run_cell, (cell,))) for cell in waiting]
+        for cell, job in jobs:
+            try:
+                job.get()
+                state = "done"
+            except Exception as error:  # one cell's fault is told, and the others go on
+                failed += 1
+                state = f"failed: {error} (see {cell.folder / 'log.txt'})"
             took = f"{time.monotonic() - started:.0f} s"
-            state = "done" if error is None else f"failed: {error} (see {cell.folder / 'log.txt'})"
             print(f"{took:>8}  {cell.circuit} seed {cell.seed}: {state}", flush=True)
     finished = [cell for cell in cells if cell.finished]
     if not finished:
