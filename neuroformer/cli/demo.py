@@ -18,7 +18,7 @@ from neuroformer.cli.config import build_config
 from neuroformer.files import RunFolder, read_json
 
 CIRCUITS = ("clean", "confounded")
-ESTIMATORS = ("adjusted_coupling", "coupling", "attention_rollout", "attention_gradient", "poisson_glm",
+ESTIMATORS = ("adjusted_coupling", "coupling", "attention_rollout", "poisson_glm",
               "partial_correlation", "jittered_ccg", "cross_correlation")  # fmt: skip
 """The quick ones: the GLM is there from the evaluation, and `neuroformer connectivity` has them all."""
 

@@ -22,7 +22,7 @@ from neuroformer.model.attention import Block
 from neuroformer.model.trunk import Trunk
 
 _MOST_BATCHES = 20  # attention is a mean over events; a few thousand of them settle it
-_GRADIENT_BATCHES = 4  # each costs a backward pass per unit
+_GRADIENT_BATCHES = 2  # each costs a backward pass per unit
 
 
 def self_attention(model: Neuroformer, data: RecordingsModule, recording: Recording) -> ConnectivityMap:
