@@ -55,10 +55,8 @@ FUNCTIONS = 5  # of the basis of lags: with 3 the onset is blurred, with 6 nothi
 START, LEAST_START = 0.05, 0.01  # the mixture starts from pairs called at this rate, and this share at least
 BISQUARE = 4.685  # Tukey's constant: 95 % efficiency for normal errors (Huber & Ronchetti 2009, section 4.8)
 WIDEST_BIN_S = 0.02  # up to which there are controls: synapses act within this
-TAIL, LEAST_TAIL = (
-    0.99,
-    20,
-)  # quantile of the surrogates above which a tail is fitted, and the fewest values for it
+# Quantile of the surrogates above which a tail is fitted, and the fewest values for it.
+TAIL, LEAST_TAIL = 0.99, 20
 RIDGE = 1e-6  # of a pair's mean curvature: a unit without events leaves its pairs at zero
 
 
@@ -101,7 +99,8 @@ def adjusted_map(
     information = _by_pair(moments.real.information, 2)[off]  # (P, H, H)
     estimate = _by_pair(fitted.weights, 1)[off] + one_step(moments.real)[off]  # (P, H)
     estimate *= skewness_factor(estimate, information, _third(moments.real, estimate, off))[:, None]
-    spread = np.sqrt(np.diagonal(_inverse(information), axis1=-2, axis2=-1))  # (P, H)
+    covariance = _inverse(information)  # (P, H, H)
+    spread = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))  # (P, H)
     controls = standardized_controls(moments.controls, moments.real.expected)[:, off].T  # (P, C)
     for h in range(heads if windows else 0):
         seen = spread[:, h] > 0
@@ -120,19 +119,15 @@ def adjusted_map(
     sign = np.sign(np.einsum("pab,pb->p", information, estimate))
     strongest = chi2 >= np.quantile(chi2, 1 - LEAST_START)
     called = testable & (strongest | (stats.false_discovery_control(p_values) <= START))
-    mixture = fit_mixture(
-        estimate[testable], scale * _inverse(information[testable]), sign[testable], called[testable]
-    )
+    mixture = fit_mixture(estimate[testable], scale * covariance[testable], sign[testable], called[testable])
     evidence = -stats.chi2.logsf(chi2 / scale, heads)
     if mixture is not None:
         evidence[testable] = mixture.evidence
     matrix[off] = sign * np.sqrt(2 * evidence)
-    area = (
-        fitted.kernels.double().sum(1).numpy()
-    )  # (H,) what a unit of each function adds up to over the lags
+    area = fitted.kernels.double().sum(1).numpy()  # (H,) over the lags, of a unit of each function
     gain, error = np.zeros((n, n)), np.full((n, n), np.inf)
     gain[off] = estimate @ area
-    error[off] = np.where(testable, np.sqrt(scale * (area @ _inverse(information) @ area)), np.inf)
+    error[off] = np.where(testable, np.sqrt(scale * (area @ covariance @ area)), np.inf)
     p_matrix[off] = p_values
     return ConnectivityMap(
         name=name,
