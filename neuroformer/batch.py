@@ -5,11 +5,43 @@ It stands between `neuroformer.data` and `neuroformer.model` so that neither nee
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """A stimulus or behaviour variable in every bin."""
+
+    values: Tensor
+    """(B, T, D) float in the unit of the files, or (B, T) int64 labels; 0 where unknown."""
+    known: Tensor
+    """(B, T) bool."""
+
+    def hide(self, rows: Tensor) -> Variable:
+        """The same, unknown in the rows (B,) that are true."""
+        return replace(self, known=self.known & ~rows.unsqueeze(1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameStack:
+    """Frames of a stimulus at their own rate."""
+
+    values: Tensor
+    """(B, S, C, H, W) float."""
+    bins: Tensor
+    """(B, S) int64: bin in which each frame appears."""
+    known: Tensor
+    """(B, S) bool: true for a real frame."""
+
+    def hide(self, rows: Tensor) -> FrameStack:
+        """The same, unknown in the rows (B,) that are true."""
+        return replace(self, known=self.known & ~rows.unsqueeze(1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +68,10 @@ class Batch:
     """(B, E) bool: true for a real event."""
     scored: Tensor
     """(B, T) bool: true where the bin counts in the likelihood; the bins before are history."""
+    variables: dict[str, Variable] = field(default_factory=dict)
+    """Stimulus and behaviour by name; one that no session of the batch has may be missing."""
+    frames: dict[str, FrameStack] = field(default_factory=dict)
+    """Stimulus frames by name."""
 
     @property
     def n_bins(self) -> int:
@@ -50,12 +86,11 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)}
-        return Batch(**moved)
+        return _each_tensor(self, lambda x: x.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory (called by the DataLoader)."""
-        return Batch(**{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
+        return _each_tensor(self, Tensor.pin_memory)
 
     def sum_per_bin(self, values: Tensor) -> Tensor:
         """Sum what the events of each bin carry: (B, E, C) → (B, T, C); padding counts nothing."""
@@ -76,3 +111,16 @@ class Batch:
         cell = self.event_bin * n_units + self.event_unit
         counts = counts.scatter_add(1, cell, weight).view(n_rows, self.n_bins, n_units)
         return counts[:, self.first_scored :] if scored_only else counts
+
+
+def _each_tensor(part: Any, do: Callable[[Tensor], Tensor]) -> Any:
+    """A copy with something done to every tensor, in mappings too."""
+    changed: dict[str, Any] = {}
+    for entry in fields(part):
+        value = getattr(part, entry.name)
+        changed[entry.name] = (
+            {name: _each_tensor(item, do) for name, item in value.items()}
+            if isinstance(value, dict)
+            else do(value)
+        )
+    return type(part)(**changed)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
-from neuroformer.batch import Batch
+from neuroformer.batch import Batch, FrameStack, Variable
 from neuroformer.data.recording import Chunk
 from neuroformer.data.vocabulary import Vocabulary
 
@@ -47,4 +48,43 @@ def collate(chunks: Sequence[Chunk], vocabulary: Vocabulary) -> Batch:
         event_level=event[2],
         event_mask=event_mask,
         scored=scored,
+        variables=_variables(chunks, vocabulary, history + n_scored),
+        frames=_frames(chunks, vocabulary),
     )
+
+
+def _variables(chunks: Sequence[Chunk], vocabulary: Vocabulary, n_bins: int) -> dict[str, Variable]:
+    found = {}
+    for name, entry in vocabulary.variables.items():
+        if entry.kind == "frames" or not any(name in c.variables for c in chunks):
+            continue
+        categorical = entry.kind == "categorical"
+        values = torch.zeros(
+            len(chunks), n_bins, *entry.shape, dtype=torch.long if categorical else torch.get_default_dtype()
+        )
+        known = torch.zeros(len(chunks), n_bins, dtype=torch.bool)
+        for row, chunk in enumerate(chunks):
+            if name in chunk.variables:
+                binned = chunk.variables[name]
+                values[row, : len(binned.known)] = torch.from_numpy(binned.values)
+                known[row, : len(binned.known)] = torch.from_numpy(binned.known)
+        found[name] = Variable(values=values, known=known)
+    return found
+
+
+def _frames(chunks: Sequence[Chunk], vocabulary: Vocabulary) -> dict[str, FrameStack]:
+    found = {}
+    for name, entry in vocabulary.variables.items():
+        sizes = [len(c.frames[name].bins) if name in c.frames else 0 for c in chunks]
+        if entry.kind != "frames" or not max(sizes):
+            continue
+        values = torch.zeros(len(chunks), max(sizes), *entry.shape)
+        bins = torch.zeros(len(chunks), max(sizes), dtype=torch.long)
+        known = torch.zeros(len(chunks), max(sizes), dtype=torch.bool)
+        for row, (chunk, size) in enumerate(zip(chunks, sizes, strict=True)):
+            if size:
+                values[row, :size] = torch.from_numpy(np.ascontiguousarray(chunk.frames[name].values))
+                bins[row, :size] = torch.from_numpy(chunk.frames[name].bins)
+                known[row, :size] = True
+        found[name] = FrameStack(values=values, bins=bins, known=known)
+    return found

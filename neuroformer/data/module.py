@@ -14,6 +14,7 @@ from neuroformer.data.collate import collate
 from neuroformer.data.recording import Recording
 from neuroformer.data.sampler import ChunkKey, PassSampler
 from neuroformer.data.splits import Part, Span
+from neuroformer.data.variable_entries import check_entry, learn_variable
 from neuroformer.data.vocabulary import Vocabulary
 from neuroformer.errors import UserError
 from neuroformer.settings.data import DataConfig
@@ -78,7 +79,14 @@ class RecordingsModule(L.LightningDataModule):
         self.context_bins = context_bins
         self.batches_per_epoch = batches_per_epoch
         self.recordings = [
-            Recording(path, bin_s=config.bin_s, split=config.split, context_bins=context_bins)
+            Recording(
+                path,
+                bin_s=config.bin_s,
+                split=config.split,
+                context_bins=context_bins,
+                variables=config.variables,
+                labels=config.labels,
+            )
             for path in find_sessions(config.sessions)
         ]
         self.vocabulary = Vocabulary(bin_s=config.bin_s) if vocabulary is None else vocabulary
@@ -87,6 +95,7 @@ class RecordingsModule(L.LightningDataModule):
                 f"data.bin_s={config.bin_s:g}: the model was trained on bins of {self.vocabulary.bin_s:g} s; "
                 "use the same width"
             )
+        self._learn_variables(grow)
         seen: dict[str, Path] = {}
         for recording in self.recordings:
             name, path = recording.session_id, Path(recording.session.path)
@@ -103,6 +112,16 @@ class RecordingsModule(L.LightningDataModule):
                     f"{path}: {recording.session.n_units} units, but the model knows session {name!r} with "
                     f"{entry.n_units}; use the file that the model was trained on, or give it another session_id"
                 )
+
+    def _learn_variables(self, grow: bool) -> None:
+        known = self.vocabulary.variables
+        for name, config in self.config.variables.items():
+            if name not in known and grow:
+                known[name] = learn_variable(name, config, self.recordings)
+            for recording in self.recordings:
+                if name in known and name in recording.variables:
+                    check_entry(known[name], recording.variables[name])
+                    recording.variables[name].use_labels(known[name].labels)
 
     def in_order(
         self, part: Part, recordings: Sequence[Recording] | None = None

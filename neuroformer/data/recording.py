@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from neuroformer.data.clock import Epoch, epochs_of
+from neuroformer.data.labels import label_mask
 from neuroformer.data.splits import Part, Span, split_epochs
 from neuroformer.data.tokens import Tokens, level_edges, tokenize
+from neuroformer.data.variables import Binned, Frames, VariableReader
 from neuroformer.data.vocabulary import SessionEntry
 from neuroformer.session import Events, Session
 from neuroformer.settings.data import SplitConfig
+from neuroformer.settings.variables import LabelsConfig, VariableConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,8 @@ class Chunk:
         history: bins before the first scored one; those before the epoch's start hold nothing.
         n_scored: bins that count.
         time: left edge of the first scored bin, in seconds.
+        variables: stimulus and behaviour of all bins, history included.
+        frames: frames that appear in these bins.
     """
 
     session_id: str
@@ -33,6 +38,8 @@ class Chunk:
     history: int
     n_scored: int
     time: float
+    variables: dict[str, Binned] = field(default_factory=dict)
+    frames: dict[str, Frames] = field(default_factory=dict)
 
 
 class Recording:
@@ -43,14 +50,32 @@ class Recording:
         bin_s: width of a bin in seconds.
         split: how it is cut into parts.
         context_bins: how far the model looks back; the least gap between parts.
+        variables: stimulus and behaviour to read, as far as the session has them.
+        labels: how many labels of decoded variables the training part keeps.
     """
 
-    def __init__(self, path: str | Path, *, bin_s: float, split: SplitConfig, context_bins: int) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        bin_s: float,
+        split: SplitConfig,
+        context_bins: int,
+        variables: dict[str, VariableConfig] | None = None,
+        labels: LabelsConfig | None = None,
+    ) -> None:
         """See the class."""
         self.session = Session(path)
         self.bin_s = bin_s
         self.epochs: list[Epoch] = epochs_of(self.session, bin_s)
         self.spans = split_epochs(self.epochs, split, context_bins=context_bins, name=str(path))
+        self.variables = {
+            name: VariableReader(self.session, name, config)
+            for name, config in (variables or {}).items()
+            if VariableReader.stored(self.session, name, config)
+        }
+        self.labels = labels or LabelsConfig()
+        self._unlabelled: list[np.ndarray] | None = None
 
     @property
     def session_id(self) -> str:
@@ -87,9 +112,47 @@ class Recording:
         tokens = self.tokens(Span(epoch=span.epoch, start=first, stop=span.stop), edges)
         shifted = Tokens(bins=tokens.bins - (span.start - history), units=tokens.units, levels=tokens.levels)
         time = float(self.epochs[span.epoch].time_of(span.start))
+        start, n_before = first - (span.start - history), span.start - history
+        variables, frames = {}, {}
+        for name, reader in self.variables.items():
+            if reader.info.kind == "frames":
+                found = reader.frames(self.epochs[span.epoch], first, span.stop)
+                frames[name] = Frames(values=found.values, bins=found.bins - n_before)
+            else:
+                variables[name] = _pad_before(
+                    self.variable(name, Span(epoch=span.epoch, start=first, stop=span.stop)), start
+                )
         return Chunk(
-            session_id=self.session_id, tokens=shifted, history=history, n_scored=len(span), time=time
+            session_id=self.session_id,
+            tokens=shifted,
+            history=history,
+            n_scored=len(span),
+            time=time,
+            variables=variables,
+            frames=frames,
         )
+
+    def variable(self, name: str, span: Span, *, all_labels: bool = False) -> Binned:
+        """A variable of the session in the bins of a span.
+
+        Args:
+            name: of the variable; the session has it.
+            span: which bins.
+            all_labels: whether labels that `labels` takes from the training part are known as well.
+        """
+        reader = self.variables[name]
+        found = reader.binned(self.epochs[span.epoch], span.start, span.stop)
+        if all_labels or reader.config.role == "context":
+            return found
+        taken = self.unlabelled[span.epoch][span.start : span.stop]
+        return Binned(values=found.values, known=found.known & ~taken)
+
+    @property
+    def unlabelled(self) -> list[np.ndarray]:
+        """(bins,) bool per epoch: training bins whose labels are not used."""
+        if self._unlabelled is None:
+            self._unlabelled = label_mask(self, self.labels)
+        return self._unlabelled
 
     def counts(self, span: Span) -> np.ndarray:
         """(bins, N) int16: events of each unit in each bin of a span."""
@@ -153,3 +216,11 @@ class Recording:
             unit_ids=tuple(map(str, ids if ids is not None else range(n_units))),
             **levels,
         )
+
+
+def _pad_before(found: Binned, n_bins: int) -> Binned:
+    """With `n_bins` unknown bins before it, those before the epoch's start."""
+    if n_bins == 0:
+        return found
+    values = np.concatenate([np.zeros((n_bins, *found.values.shape[1:]), found.values.dtype), found.values])
+    return Binned(values=values, known=np.concatenate([np.zeros(n_bins, bool), found.known]))

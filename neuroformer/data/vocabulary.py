@@ -7,12 +7,14 @@ exist never move.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from neuroformer.data.variables import VariableEntry
 from neuroformer.errors import UserError
+from neuroformer.settings.variables import VariableConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ class Vocabulary:
         self._entries: dict[str, SessionEntry] = {}
         self._offsets: dict[str, int] = {}
         self.n_rows = 0
+        self.variables: dict[str, VariableEntry] = {}
 
     def add(self, entry: SessionEntry) -> None:
         """Append a session; its units take the next rows.
@@ -125,6 +128,7 @@ class Vocabulary:
         """Builtins only, for the checkpoint."""
         return {
             "bin_s": self.bin_s,
+            "variables": [_builtins(asdict(entry)) for entry in self.variables.values()],
             "sessions": [
                 {
                     "session_id": e.session_id,
@@ -144,6 +148,10 @@ class Vocabulary:
     def from_state(cls, state: dict[str, Any]) -> Vocabulary:
         """Rebuild from `state()`."""
         vocabulary = cls(bin_s=float(state["bin_s"]))
+        for v in state.get("variables", []):
+            settings = VariableConfig(**v["settings"])
+            rest = {key: tuple(value) if isinstance(value, list) else value for key, value in v.items()}
+            vocabulary.variables[v["name"]] = VariableEntry(**{**rest, "settings": settings})
         for s in state["sessions"]:
             vocabulary.add(
                 SessionEntry(
@@ -158,3 +166,10 @@ class Vocabulary:
                 )
             )
         return vocabulary
+
+
+def _builtins(value: Any) -> Any:
+    """Tuples as lists, in mappings too."""
+    if isinstance(value, dict):
+        return {key: _builtins(item) for key, item in value.items()}
+    return [_builtins(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,21 +1,26 @@
 """The generative model: one conditional intensity per unit and bin, given all events of earlier bins.
 
-    log λ_j(t) = b_j + history_j(t) + coupling_j(t) + u_j · f(h(t))
+    log λ_j(t) = b_j + history_j(t) + coupling_j(t) + u_j · f(h(t)) + w_j · g(context(t))
 
-The four terms are linear in weights that have a Gaussian posterior, so λ_j(t) = E exp(·) = exp(mean + variance / 2).
+The terms are linear in weights that have a Gaussian posterior, so λ_j(t) = E exp(·) = exp(mean + variance / 2).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from neuroformer.batch import Batch
+from neuroformer.model.context import Context
 from neuroformer.model.coupling import FullCoupling, LowRankCoupling
+from neuroformer.model.encoders import VariableShape
 from neuroformer.model.history import OwnHistory
 from neuroformer.model.observation import poisson_log_likelihood
+from neuroformer.model.readout import Decoded, Readout
 from neuroformer.model.trunk import Trunk
 from neuroformer.settings.model import ModelConfig, bins, context_bins, pooling_lags
 
@@ -63,10 +68,17 @@ class Neuroformer(nn.Module):
         bin_s: width of a bin in seconds.
         sessions: the sessions, in the order of the vocabulary.
         n_levels: most amplitude levels that any session has or will have.
+        variables: stimulus and behaviour.
     """
 
     def __init__(
-        self, *, config: ModelConfig, bin_s: float, sessions: list[SessionShape], n_levels: int = 1
+        self,
+        *,
+        config: ModelConfig,
+        bin_s: float,
+        sessions: list[SessionShape],
+        n_levels: int = 1,
+        variables: Sequence[VariableShape] = (),
     ) -> None:
         """See the class."""
         super().__init__()
@@ -100,6 +112,39 @@ class Neuroformer(nn.Module):
             if trunk.state
             else None
         )
+        self.variables = {shape.name: shape for shape in variables}
+        inputs = [shape for shape in variables if shape.is_input]
+        decoded = [shape for shape in variables if shape.is_decoded]
+        context, readout = config.context, config.readout
+        self.context_path = (
+            Context(
+                variables=inputs,
+                width=context.width,
+                features=context.features,
+                heads=context.heads,
+                dropout=context.dropout,
+            )
+            if inputs
+            else None
+        )
+        # The slow state may stand for less where behaviour is known: what that leaves to it is learned.
+        self.presence = nn.ParameterDict(
+            {f"v_{i}": torch.zeros(trunk.state) for i in range(len(inputs))} if trunk.state else {}
+        )
+        self.readout = (
+            Readout(
+                variables=decoded,
+                context_width=context.width,
+                width=readout.width,
+                time_constants=[t / bin_s for t in readout.time_constants_s],
+                window=math.ceil(readout.window_s / bin_s),
+                heads=readout.heads,
+                unit_dropout=readout.unit_dropout,
+                dropout=readout.dropout,
+            )
+            if decoded
+            else None
+        )
         self.bias = nn.Parameter(torch.zeros(0))
         self.level_gain = nn.Parameter(torch.zeros(n_levels))
         self.level_bias = nn.Parameter(torch.zeros(0, n_levels))
@@ -120,6 +165,10 @@ class Neuroformer(nn.Module):
         self.history.add_session(n_units)
         if self.trunk is not None:
             self.trunk.add_session(n_units, float(rate.sum()))
+        if self.context_path is not None:
+            self.context_path.add_session(n_units)
+        if self.readout is not None:
+            self.readout.add_session(n_units, float(rate.sum()))
         self.bias = nn.Parameter(torch.cat([self.bias.data, rate.log()]))
         frequency = torch.zeros(self.n_levels, device=device)
         frequency[: len(session.level_frequency)] = session.level_frequency.to(device)
@@ -141,11 +190,20 @@ class Neuroformer(nn.Module):
             tables += [self.coupling.source, self.coupling.target.mean, self.coupling.target.log_scale]
         if self.trunk is not None:
             tables += [self.trunk.unit, self.trunk.readout.mean, self.trunk.readout.log_scale]
+        if self.context_path is not None:
+            tables += [self.context_path.tuning.mean, self.context_path.tuning.log_scale]
+        if self.readout is not None:
+            tables.append(self.readout.unit)
         return tables
 
     def session_tables(self) -> list[nn.Parameter]:
         """Parameters with one row per session."""
-        return [self.level_bias, self.history.shared] + ([] if self.trunk is None else [self.trunk.session])
+        tables = [self.level_bias, self.history.shared]
+        if self.trunk is not None:
+            tables.append(self.trunk.session)
+        if self.readout is not None:
+            tables.append(self.readout.session)
+        return tables
 
     def own_parameters(self, session: int) -> list[nn.Parameter]:
         """Parameters that belong to one session alone: its coupling matrices, where these are full."""
@@ -155,8 +213,13 @@ class Neuroformer(nn.Module):
 
     @property
     def context(self) -> int:
-        """Bins of the past that an intensity depends on; with that many before it, a likelihood is exact."""
-        return context_bins(self.config, self.bin_s)
+        """Bins of the past that an intensity or readout depends on; with that many before it, both are exact."""
+        return context_bins(
+            self.config,
+            self.bin_s,
+            horizons_s=[shape.horizon * self.bin_s for shape in self.variables.values() if shape.is_input],
+            decodes=self.readout is not None,
+        )
 
     def rows(self, session: int) -> Tensor:
         """Vocabulary rows of a session's units."""
@@ -165,22 +228,61 @@ class Neuroformer(nn.Module):
         )
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Intensities of the bins from `batch.first_scored` on.
+        """Intensities of the bins from `batch.first_scored` on, given all variables of the batch that are inputs.
 
         Returns:
             (B, T − first, N) log expected events per bin, and the state (B, T − first, S) or None.
         """
+        mean, variance, state = self.without_context(batch)
+        if self.context_path is not None:
+            term_mean, term_variance = self.context_path(self.context_path.features(batch), batch)
+            mean, variance = mean + term_mean, variance + term_variance
+        return mean + 0.5 * variance, state
+
+    def without_context(self, batch: Batch) -> tuple[Tensor, Tensor | float, Tensor | None]:
+        """Mean and variance of log λ, (B, T − first, N), without the tuning to context; and the state."""
         weight = self.event_weight(batch)
         mean = self.bias[batch.unit_row].unsqueeze(1)
         variance: Tensor | float = 0.0
         state = None
         terms = [self.history(weight, batch), self.coupling(weight, batch)]
         if self.trunk is not None:
-            state = self.trunk.state(batch, weight)
+            state = self.trunk.state(batch, weight, shift=self._presence(batch))
             terms.append(self.trunk(state, batch))
         for term_mean, term_variance in terms:
             mean, variance = mean + term_mean, variance + term_variance
-        return mean + 0.5 * variance, state
+        return mean, variance, state
+
+    def _presence(self, batch: Batch) -> Tensor | None:
+        """(B, T − first, S): what the knowledge of each variable adds to the slow state."""
+        shift: Tensor | None = None
+        first = batch.first_scored
+        for i, shape in enumerate(s for s in self.variables.values() if s.is_input):
+            if shape.kind == "frames":
+                stack = batch.frames.get(shape.name)
+                known = None if stack is None else stack.known.any(1, keepdim=True)
+            else:
+                variable = batch.variables.get(shape.name)
+                known = None if variable is None else variable.known[:, first:]
+            if known is not None:
+                term = known.unsqueeze(-1) * self.presence[f"v_{i}"]
+                shift = term if shift is None else shift + term
+        return shift
+
+    def decode(self, batch: Batch) -> dict[str, Decoded]:
+        """The readouts of all decoded variables in the bins from `batch.first_scored` on."""
+        return {} if self.readout is None else self.readout.decoded(self.readout_outputs(batch))
+
+    def readout_outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Raw outputs of the readouts' heads; decoded variables of the batch are no input to them."""
+        assert self.readout is not None
+        given = None
+        if self.context_path is not None:
+            names = [name for name, shape in self.variables.items() if shape.is_decoded]
+            present, known = self.context_path.present(batch, without=names)
+            past, seen = self.context_path.past(batch, present)
+            given = (present + past) * (known | seen).unsqueeze(-1)
+        return self.readout(batch, self.event_weight(batch), given)
 
     def likelihood(self, batch: Batch) -> Likelihood:
         """Exact log-likelihood of the scored events and silences, given what came before."""
@@ -195,14 +297,19 @@ class Neuroformer(nn.Module):
             counts=counts,
         )
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
+    def loss(self, batch: Batch, *, labels: Batch | None = None) -> dict[str, Tensor]:
         """Negative evidence lower bound per scored event, in nats.
 
         A chunk that holds a share of its session's training bins carries that share of the session's KL, so that a
         pass over the data counts each prior once.
 
+        Args:
+            batch: the chunks; events are predicted given all that is known in them.
+            labels: the same chunks with the labels that the readouts are to find; by default none.
+
         Returns:
-            `loss`, and without gradient its parts `nll` (events), `level_nll` and `kl`, each per event.
+            `loss`, and without gradient its parts `nll` (events), `level_nll` and `kl`, each per event, and
+            `decode_nll` per label, if there are any.
         """
         found = self.likelihood(batch)
         events = found.counts.sum().clamp(min=1)
@@ -213,7 +320,15 @@ class Neuroformer(nn.Module):
         nll, level_nll = -found.cells.sum() / events, -found.levels.sum() / events
         kl = kl / events
         parts = {"nll": nll.detach(), "level_nll": level_nll.detach(), "kl": kl.detach()}
-        return {"loss": nll + level_nll + kl, **parts}
+        total = nll + level_nll + kl
+        if labels is not None and self.readout is not None:
+            scores = self.readout.log_likelihood(self.readout_outputs(batch), labels).values()
+            n_labels = sum((counted.sum() for _, counted in scores), start=nll.new_zeros(()))
+            if n_labels > 0:
+                decode_nll = -sum((score.sum() for score, _ in scores), start=nll.new_zeros(())) / n_labels
+                parts["decode_nll"] = decode_nll.detach()
+                total = total + self.config.readout.weight * decode_nll
+        return {"loss": total, **parts}
 
     def kl(self, session: int) -> Tensor:
         """Nats that the posterior of a session's weights costs against their priors."""
@@ -221,6 +336,8 @@ class Neuroformer(nn.Module):
         kl = self.coupling.kl(session, rows) + self.history.kl(session, rows)
         if self.trunk is not None:
             kl = kl + self.trunk.kl(session, rows)
+        if self.context_path is not None:
+            kl = kl + self.context_path.kl(rows)
         return kl + 0.5 * self.level_unit[rows].square().sum()
 
     @torch.no_grad()

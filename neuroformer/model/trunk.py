@@ -102,13 +102,16 @@ class Trunk(nn.Module):
                 x = block(x, angles, mask)
         return x
 
-    def state(self, batch: Batch, weight: Tensor, *, tokens: Tensor | None = None) -> Tensor:
+    def state(
+        self, batch: Batch, weight: Tensor, *, tokens: Tensor | None = None, shift: Tensor | None = None
+    ) -> Tensor:
         """(B, T − first, S) state f(h(t)) of the bins from `batch.first_scored` on.
 
         Args:
             batch: the chunks.
             weight: (B, E) what each event counts.
             tokens: (B, E, D) to pool, by default `contextual`.
+            shift: (B, T − first, S) added before the nonlinearity.
         """
         x = self.contextual(batch) if tokens is None else tokens
         first = batch.first_scored
@@ -117,6 +120,8 @@ class Trunk(nn.Module):
         for tau, pool in zip(self.time_constants, self.pool, strict=True):
             per_bin = batch.sum_per_bin(pool(x) * weight.unsqueeze(-1))
             pre = pre + level * exponential_filter(per_bin, tau, self.n_lags, first)
+        if shift is not None:
+            pre = pre + shift
         return self.dropout(torch.tanh(pre))
 
     def forward(self, state: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from neuroformer.settings.variables import LabelsConfig, VariableConfig
+
 
 @dataclass(kw_only=True)
 class SplitConfig:
@@ -51,6 +53,11 @@ class DataConfig:
     """Chunks in a batch."""
     levels: int = 4
     """Amplitude levels of the events of sessions that have amplitudes; 1 ignores amplitudes."""
+    variables: dict[str, VariableConfig] = field(default_factory=dict)
+    """Stimulus and behaviour by name, as in data.variables.velocity.role=both; what is not named is not read. Keys of
+    each: source, role, kind, when, horizon_s, functions, limits, grid, encoder (docs/behavior.md)."""
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    """How many labels of the decoded variables the training part keeps."""
     split: SplitConfig = field(default_factory=SplitConfig)
     """Training, validation and test."""
     workers: int = 0

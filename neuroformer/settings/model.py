@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from neuroformer.settings.context import ContextConfig, ReadoutConfig
 
 
 @dataclass(kw_only=True)
@@ -61,6 +64,10 @@ class ModelConfig:
     """Each unit's own past."""
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     """Slow shared state."""
+    context: ContextConfig = field(default_factory=ContextConfig)
+    """Stimulus and behaviour in the intensities; without input variables in data.variables there is none."""
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    """Behaviour from events; without decoded variables in data.variables there is none."""
 
     def __post_init__(self) -> None:
         """Check settings against one another."""
@@ -93,6 +100,31 @@ class ModelConfig:
             raise ValueError(
                 "model.trunk.time_constants_s is empty: expected at least one, or model.trunk.state=0"
             )
+        for name, part in (("context", self.context), ("readout", self.readout)):
+            if part.width < 2 or part.heads < 1 or part.width % (2 * part.heads):
+                raise ValueError(
+                    f"model.{name}.width={part.width} with model.{name}.heads={part.heads}: the width must be an even "
+                    "multiple of the heads"
+                )
+        if self.context.features < 1:
+            raise ValueError(f"model.context.features={self.context.features}: expected 1 or more")
+        if not self.readout.time_constants_s or min(self.readout.time_constants_s) <= 0:
+            raise ValueError(
+                f"model.readout.time_constants_s={self.readout.time_constants_s}: expected seconds above 0"
+            )
+        if self.readout.window_s < 0 or self.readout.weight < 0:
+            raise ValueError(
+                f"model.readout.window_s={self.readout.window_s:g}, model.readout.weight={self.readout.weight:g}: "
+                "expected 0 or more"
+            )
+        shares = {
+            "readout.unit_dropout": self.readout.unit_dropout,
+            "readout.dropout": self.readout.dropout,
+            "context.dropout": self.context.dropout,
+        }
+        for name, share in shares.items():
+            if not 0 <= share < 1:
+                raise ValueError(f"model.{name}={share:g}: expected 0 or more and below 1")
         if not 0 <= trunk.dropout < 1:
             raise ValueError(f"model.trunk.dropout={trunk.dropout:g}: expected 0 or more and below 1")
 
@@ -107,8 +139,28 @@ def pooling_lags(trunk: TrunkConfig, bin_s: float) -> int:
     return math.ceil(4 * max(trunk.time_constants_s) / bin_s)
 
 
-def context_bins(config: ModelConfig, bin_s: float) -> int:
-    """Bins of the past that an intensity depends on; with that many before it, a likelihood is exact."""
+def readout_lags(readout: ReadoutConfig, bin_s: float) -> int:
+    """Bins (the present included) of the events that a readout depends on."""
+    return max(math.ceil(4 * max(readout.time_constants_s) / bin_s), math.ceil(readout.window_s / bin_s))
+
+
+def context_bins(
+    config: ModelConfig, bin_s: float, *, horizons_s: Iterable[float] = (), decodes: bool = False
+) -> int:
+    """Bins of the past that an intensity or a readout depends on; with that many before it, both are exact.
+
+    Args:
+        config: the model.
+        bin_s: width of a bin, seconds.
+        horizons_s: how far back each input variable is looked at, seconds.
+        decodes: whether the model reads behaviour from events.
+    """
     trunk = config.trunk
     slow = pooling_lags(trunk, bin_s) + trunk.layers * bins(trunk.window_s, bin_s) if trunk.state else 0
-    return max(slow, bins(config.coupling.window_s, bin_s), bins(config.history.window_s, bin_s))
+    return max(
+        slow,
+        bins(config.coupling.window_s, bin_s),
+        bins(config.history.window_s, bin_s),
+        *(math.ceil(s / bin_s) for s in horizons_s),
+        readout_lags(config.readout, bin_s) if decodes else 0,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.data import DataConfig
 from neuroformer.settings.model import ModelConfig
 
@@ -52,6 +53,8 @@ class PretrainConfig:
     """Which sessions, and how they are cut into tokens and chunks."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The model."""
+    tasks: TaskConfig = field(default_factory=TaskConfig)
+    """Odds of the tasks; without stimulus or behaviour every batch is of the task `spikes`."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """The optimiser."""
     val_every: int = 100

@@ -12,8 +12,10 @@ import torch
 from neuroformer.data import Vocabulary
 from neuroformer.errors import UserError
 from neuroformer.model import ModelConfig, Neuroformer
+from neuroformer.settings.context import ContextConfig, ReadoutConfig
 from neuroformer.settings.data import DataConfig, SplitConfig
 from neuroformer.settings.model import CouplingConfig, HistoryConfig, TrunkConfig
+from neuroformer.settings.variables import LabelsConfig, VariableConfig
 from neuroformer.training.build import build_model
 
 
@@ -101,9 +103,16 @@ def model_config(settings: dict[str, Any]) -> ModelConfig:
         coupling=CouplingConfig(**settings["coupling"]),
         history=HistoryConfig(**settings["history"]),
         trunk=TrunkConfig(**settings["trunk"]),
+        context=ContextConfig(**settings.get("context", {})),
+        readout=ReadoutConfig(**settings.get("readout", {})),
     )
 
 
 def data_config(settings: dict[str, Any]) -> DataConfig:
     """The data settings from builtins."""
-    return DataConfig(**{**settings, "split": SplitConfig(**settings["split"])})
+    parts = {
+        "split": SplitConfig(**settings["split"]),
+        "labels": LabelsConfig(**settings.get("labels", {})),
+        "variables": {name: VariableConfig(**value) for name, value in settings.get("variables", {}).items()},
+    }
+    return DataConfig(**{**settings, **parts})

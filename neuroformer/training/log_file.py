@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ COLUMNS = (
     "train_nll",
     "train_level_nll",
     "train_kl",
+    "train_decode_nll",
     "val_bits_per_spike",
+    "val_decode_nll",
 )
 
 
@@ -36,6 +39,7 @@ class LogFile(Callback):
         """See the class."""
         self.path, self.every = path, max(1, every)
         self._sums: dict[str, float] = {}
+        self._decoded: list[float] = []
         self._steps = 0
         self._last = (0.0, 0)
 
@@ -57,21 +61,25 @@ class LogFile(Callback):
         """Add a step; write a line when it is due."""
         for name in ("train_loss", "train_nll", "train_level_nll", "train_kl"):
             self._sums[name] = self._sums.get(name, 0.0) + float(trainer.callback_metrics[name])
+        decode_nll = float(trainer.callback_metrics["train_decode_nll"])
+        if not math.isnan(decode_nll):  # a step of a task that decodes
+            self._decoded.append(decode_nll)
         self._steps += 1
         if self._steps >= self.every:
             now, events = time.monotonic(), self._events(pl_module)
             row = {name: total / self._steps for name, total in self._sums.items()}
             row["events_per_s"] = (events - self._last[1]) / max(1e-9, now - self._last[0])
+            if self._decoded:
+                row["train_decode_nll"] = sum(self._decoded) / len(self._decoded)
             row["lr"] = max(group["lr"] for group in trainer.optimizers[0].param_groups)
             self._write(trainer, row)
-            self._sums, self._steps, self._last = {}, 0, (now, events)
+            self._sums, self._decoded, self._steps, self._last = {}, [], 0, (now, events)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the score."""
         if not trainer.sanity_checking:
-            self._write(
-                trainer, {"val_bits_per_spike": float(trainer.callback_metrics["val_bits_per_spike"])}
-            )
+            found = {n: trainer.callback_metrics.get(n) for n in ("val_bits_per_spike", "val_decode_nll")}
+            self._write(trainer, {n: float(value) for n, value in found.items() if value is not None})
             self._last = (time.monotonic(), self._events(pl_module))
 
     def _events(self, module: L.LightningModule) -> int:

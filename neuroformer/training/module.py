@@ -17,7 +17,9 @@ from neuroformer.metrics import bits_per_spike
 from neuroformer.model import Neuroformer
 from neuroformer.model.attention import Block
 from neuroformer.model.observation import poisson_log_likelihood
+from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.training import OptimConfig
+from neuroformer.training.tasks import draw_task, make_task
 
 
 class PretrainModule(L.LightningModule):
@@ -28,7 +30,8 @@ class PretrainModule(L.LightningModule):
         vocabulary: its sessions; travels in the checkpoint.
         optim: optimiser settings.
         settings: the run's resolved configuration as builtins; travels in the checkpoint.
-        seed: the randomness of step k (dropout) is a function of (seed, k), so that a resumed run repeats it.
+        seed: the randomness of step k (task, dropout) is a function of (seed, k), so that a resumed run repeats it.
+        tasks: odds of the tasks.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class PretrainModule(L.LightningModule):
         optim: OptimConfig,
         settings: dict[str, Any],
         seed: int,
+        tasks: TaskConfig | None = None,
     ) -> None:
         """See the class."""
         super().__init__()
@@ -47,11 +51,13 @@ class PretrainModule(L.LightningModule):
         self.optim = optim
         self.settings = settings
         self.seed = seed
+        self.tasks = tasks or TaskConfig()
         rate = torch.cat([torch.as_tensor(entry.train_rate, dtype=torch.float32) for entry in vocabulary])
         self.register_buffer("null_log_rate", rate.log(), persistent=False)
         self.null_log_rate: Tensor
         self._validation = [0.0, 0.0, 0.0]
         self.events_trained = 0
+        self.validation: dict[str, float] = {}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step."""
@@ -59,7 +65,8 @@ class PretrainModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Negative evidence lower bound per event."""
-        parts = self.model.loss(batch)
+        task = draw_task(batch, self.model.variables, self.tasks) if self.model.variables else None
+        parts = self.model.loss(batch) if task is None else self.model.loss(task.seen, labels=task.labels)
         if not torch.isfinite(parts["loss"]):
             raise UserError(
                 f"the loss at step {self.global_step} is {parts['loss'].item()}, not a finite number; lower optim.lr "
@@ -69,12 +76,14 @@ class PretrainModule(L.LightningModule):
         self.log("train_nll", parts["nll"])
         self.log("train_level_nll", parts["level_nll"])
         self.log("train_kl", parts["kl"])
+        self.log("train_decode_nll", parts.get("decode_nll", torch.tensor(math.nan)))
         self.events_trained += int((batch.event_mask & batch.scored.gather(1, batch.event_bin)).sum())
         return parts["loss"]
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums."""
         self._validation = [0.0, 0.0, 0.0]
+        self._decoding: list[float] = [0.0, 0.0]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the sums."""
@@ -83,12 +92,30 @@ class PretrainModule(L.LightningModule):
         scored = batch.scored[:, batch.first_scored :, None] & batch.unit_mask[:, None, :]
         for k, value in enumerate((found.cells, null * scored, found.counts)):
             self._validation[k] += float(value.double().sum())
+        if self.model.readout is not None:
+            task = make_task("decode", batch, self.model.variables)
+            if task.labels is not None:
+                outputs = self.model.readout_outputs(task.seen)
+                for score, counted in self.model.readout.log_likelihood(outputs, task.labels).values():
+                    self._decoding[0] -= float(score.double().sum())
+                    self._decoding[1] += float(counted.sum())
 
     def on_validation_epoch_end(self) -> None:
         """Pooled bits per spike over all validation bins."""
         # Every rank scores all validation bins, so that nothing has to be gathered.
         log_likelihood, null, events = self._validation
-        self.log("val_bits_per_spike", bits_per_spike(log_likelihood, null, events), prog_bar=True)
+        score = bits_per_spike(log_likelihood, null, events)
+        self.log("val_bits_per_spike", score, prog_bar=True)
+        objective = score
+        if self._decoding[1]:
+            decode_nll = self._decoding[0] / self._decoding[1]
+            self.log("val_decode_nll", decode_nll)
+            # What training minimises, in bits: events and labels weigh as they do there.
+            objective -= self.model.config.readout.weight * decode_nll / math.log(2)
+        self.log("val_objective", objective)
+        self.validation = {"bits_per_spike": score}
+        if self._decoding[1]:
+            self.validation["decode_nll"] = decode_nll
 
     def configure_optimizers(self) -> Any:  # Lightning's own return type is a union of a dozen shapes
         """AdamW in three groups, one schedule."""
@@ -113,6 +140,7 @@ class PretrainModule(L.LightningModule):
             "vocabulary": self.vocabulary.state(),
             "n_levels": self.model.n_levels,
             "events_trained": self.events_trained,
+            "validation": self.validation,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

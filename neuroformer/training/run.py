@@ -24,6 +24,8 @@ from neuroformer.data import RecordingsModule, Vocabulary
 from neuroformer.errors import UsageError, UserError
 from neuroformer.files import RunFolder
 from neuroformer.model import Neuroformer, context_bins
+from neuroformer.settings.data import DataConfig
+from neuroformer.settings.model import ModelConfig
 from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.build import build_model
 from neuroformer.training.checkpoint import read_checkpoint
@@ -60,7 +62,7 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
     check_trainer_keys(config.trainer)
     data = RecordingsModule(
         config=config.data,
-        context_bins=context_bins(config.model, config.data.bin_s),
+        context_bins=context_of(config.model, config.data),
         batches_per_epoch=_steps_per_epoch(config)[1],
     )
     if config.resume is not None:
@@ -71,6 +73,17 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
     torch.manual_seed(config.seed)
     model = build_model(config.model, data.vocabulary)
     return fit(config, model=model, data=data, folder=folder)
+
+
+def context_of(model: ModelConfig, data: DataConfig) -> int:
+    """Bins of the past that a model of these settings looks at."""
+    variables = data.variables.values()
+    return context_bins(
+        model,
+        data.bin_s,
+        horizons_s=[variable.horizon_s for variable in variables if variable.role != "target"],
+        decodes=any(variable.role != "context" for variable in variables),
+    )
 
 
 def fit(
@@ -84,13 +97,14 @@ def fit(
         optim=dataclasses.replace(config.optim, steps=n_epochs * per_epoch),
         settings=dataclasses.asdict(config),
         seed=config.seed,
+        tasks=config.tasks,
     )
     where: dict[str, Any] = {
         "dirpath": folder.path / "checkpoints",
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }
-    best = ModelCheckpoint(filename="best", monitor="val_bits_per_spike", mode="max", **where)
+    best = ModelCheckpoint(filename="best", monitor="val_objective", mode="max", **where)
     # A checkpoint of its own: Lightning's `save_last` writes only when the best is written.
     last = ModelCheckpoint(filename="last", **where)
     log_file = LogFile(folder.path / "log.csv", every=max(1, per_epoch // 10))
@@ -98,7 +112,7 @@ def fit(
     if config.patience:
         callbacks.append(
             EarlyStopping(
-                "val_bits_per_spike", mode="max", patience=config.patience, check_on_train_epoch_end=True
+                "val_objective", mode="max", patience=config.patience, check_on_train_epoch_end=True
             )
         )
     if config.trainer.get("enable_progress_bar", True):
@@ -152,8 +166,12 @@ def fit(
                 )
             ) from stop
     seconds = time.monotonic() - started
+    validation = (
+        read_checkpoint(best.best_model_path)["neuroformer"]["validation"] if best.best_model_path else {}
+    )
     metrics = {
-        "val_bits_per_spike": None if best.best_model_score is None else float(best.best_model_score),
+        "val_bits_per_spike": validation.get("bits_per_spike"),
+        **({"val_decode_nll": validation["decode_nll"]} if "decode_nll" in validation else {}),
         "steps": trainer.global_step,
         "events_trained": module.events_trained,
         "events_per_s": module.events_trained / seconds,

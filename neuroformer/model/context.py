@@ -1,0 +1,233 @@
+"""Stimulus and behaviour in the intensities: w_j · g(context(t)).
+
+The tokens of all variables at bin t are summed; where a variable has a horizon, a query per bin also attends to its
+tokens at times in [t − horizon, t] (rotary position on time, one null token that is always there). A small network
+turns the sum into features g, to which each unit is tuned by weights with a posterior (`ShrunkWeight`). So tuning
+curves of all animals share one basis, and a unit of a new animal needs but its weights: a Gaussian process whose
+kernel, g · g', is learned from the other animals.
+
+Decoded variables enter through their present value alone, and additively in the log-intensity. That is what lets the
+model be inverted on a grid of their values (`neuroformer.decoding`).
+
+Legend: B rows, T bins, T' = T − first, W width, G grid cells, F features, N units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuroformer.batch import Batch, Variable
+from neuroformer.model.attention import rotary_angles, rotate
+from neuroformer.model.encoders import VariableShape, make_encoder
+from neuroformer.model.shrinkage import ShrunkWeight
+
+
+class Context(nn.Module):
+    """Encoders of all input variables, cross-attention to their past, and each unit's tuning.
+
+    Args:
+        variables: those that events may be predicted from.
+        width: of a token.
+        features: of the context.
+        heads: of the cross-attention.
+        dropout: on the features, in training.
+    """
+
+    def __init__(
+        self, *, variables: Sequence[VariableShape], width: int, features: int, heads: int, dropout: float
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        self.shapes = {shape.name: shape for shape in variables}
+        self.width, self.heads = width, heads
+        self.encoders = nn.ModuleDict({_key(s.name): make_encoder(s, width) for s in variables})
+        # What stands for a variable that is not known.
+        self.missing = nn.ParameterDict({_key(s.name): nn.Parameter(torch.zeros(width)) for s in variables})
+        self.attention = (
+            CrossAttention(width=width, heads=heads, longest=max(s.horizon for s in variables))
+            if any(_looks_back(s) for s in variables)
+            else None
+        )
+        self.mix = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, features)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.common = nn.Parameter(torch.zeros(features))
+        self.tuning = ShrunkWeight(0, features)
+
+    def add_session(self, n_units: int) -> None:
+        """Make room for a session's units."""
+        self.tuning.grow(n_units)
+
+    def forward(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the tuning term.
+
+        Args:
+            features: (B, T', F), or (B, 1, F) where all bins share them.
+            batch: the chunks.
+
+        Returns:
+            Two (B, T', N).
+        """
+        mean = features @ (self.tuning.mean[batch.unit_row] + self.common).mT
+        variance = features.square() @ self.tuning.variance[batch.unit_row].mT
+        return mean, variance
+
+    def features(self, batch: Batch) -> Tensor:
+        """(B, T', F) features g of the bins from `batch.first_scored` on; 0 where nothing is known."""
+        present, known = self.present(batch)
+        past, seen = self.past(batch, present)
+        return self.mixed(present + past, known | seen)
+
+    def mixed(self, tokens: Tensor, known: Tensor) -> Tensor:
+        """(..., W) summed tokens → (..., F) features, 0 where nothing is known."""
+        return self.dropout(torch.tanh(self.mix(tokens))) * known.unsqueeze(-1)
+
+    def present(self, batch: Batch, *, without: Collection[str] = ()) -> tuple[Tensor, Tensor]:
+        """Sum of the tokens of each bin, (B, T', W), and whether any variable is known there, (B, T').
+
+        Args:
+            batch: the chunks.
+            without: variables that are left out altogether, for the caller to add.
+        """
+        first = batch.first_scored
+        n_rows, n_bins = batch.scored.shape
+        total = self.common.new_zeros(n_rows, n_bins - first, self.width)
+        known = batch.scored.new_zeros(n_rows, n_bins - first)
+        for name, shape in self.shapes.items():
+            if name in without or shape.kind == "frames":
+                continue
+            token, there = self.tokens(name, batch.variables.get(name), first)
+            total = total + token
+            known = known | there if isinstance(there, Tensor) else known
+        return total, known
+
+    def tokens(self, name: str, variable: Variable | None, first: int = 0) -> tuple[Tensor, Tensor | bool]:
+        """A variable's token in each bin, the missing one where it is not known: (B, T', W) and (B, T')."""
+        key = _key(name)
+        if variable is None:
+            return self.missing[key], False
+        known = variable.known[:, first:]
+        token = self.encoders[key](variable.values[:, first:])
+        return torch.where(known.unsqueeze(-1), token, self.missing[key]), known
+
+    def value_tokens(self, name: str, values: Tensor) -> Tensor:
+        """(G, W) tokens of given values, (G, D) in the variable's unit or (G,) labels."""
+        found: Tensor = self.encoders[_key(name)](values)
+        return found
+
+    def past(self, batch: Batch, present: Tensor) -> tuple[Tensor, Tensor]:
+        """What each bin's query finds at times in [t − horizon, t]: (B, T', W), and whether it found anything."""
+        first = batch.first_scored
+        nothing = batch.scored.new_zeros(batch.scored.shape[0], batch.n_bins - first)
+        if self.attention is None:
+            return present.new_zeros(()), nothing
+        tokens, bins, horizon, known = self.past_tokens(batch)
+        if tokens.shape[1] == 0:
+            return present.new_zeros(()), nothing
+        time = torch.arange(first, batch.n_bins, device=tokens.device).expand(len(tokens), -1)
+        lag = time.unsqueeze(-1) - bins.unsqueeze(1)  # (B, T', M)
+        mask = (lag >= 0) & (lag <= horizon) & known.unsqueeze(1)
+        return self.attention(present, time, tokens, bins, mask), mask.any(-1)
+
+    def past_tokens(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tokens of the variables that are looked back at.
+
+        Returns:
+            (B, M, W) tokens, (B, M) their bins, (M,) how many bins each is seen from, (B, M) whether it is known.
+        """
+        n_rows = batch.scored.shape[0]
+        parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        for name, shape in self.shapes.items():
+            if not _looks_back(shape):
+                continue
+            if shape.kind == "frames":
+                stack = batch.frames.get(name)
+                if stack is None:
+                    continue
+                token = self.encoders[_key(name)](stack.values)  # (B, S, P, W)
+                per = token.shape[2]
+                bins, known = (x.repeat_interleave(per, 1) for x in (stack.bins, stack.known))
+                token = token.flatten(1, 2)
+            else:
+                variable = batch.variables.get(name)
+                if variable is None:
+                    continue
+                token = self.encoders[_key(name)](variable.values)
+                bins = torch.arange(batch.n_bins, device=token.device).expand(n_rows, -1)
+                known = variable.known
+            horizon = torch.full((token.shape[1],), shape.horizon, device=token.device)
+            parts.append((token, bins, horizon, known))
+        if not parts:
+            empty = self.common.new_zeros(n_rows, 0, self.width)
+            none = torch.zeros(n_rows, 0, dtype=torch.long, device=empty.device)
+            return empty, none, none[0], none.bool()
+        return (
+            torch.cat([p[0] for p in parts], 1),
+            torch.cat([p[1] for p in parts], 1),
+            torch.cat([p[2] for p in parts]),
+            torch.cat([p[3] for p in parts], 1),
+        )
+
+    def kl(self, rows: Tensor) -> Tensor:
+        """KL of the tuning of some units, nats."""
+        return self.tuning.kl(rows)
+
+
+class CrossAttention(nn.Module):
+    """Queries at times look at tokens at times; a learned null token is always there to be looked at.
+
+    Args:
+        width: of queries, tokens and result.
+        heads: must divide the width into an even number.
+        longest: bins back that any query looks.
+    """
+
+    def __init__(self, *, width: int, heads: int, longest: int) -> None:
+        """See the class."""
+        super().__init__()
+        self.heads, self.longest = heads, max(1, longest)
+        self.norm_query, self.norm_token = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.query = nn.Linear(width, width)  # its bias is the query where nothing else is known
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.null = nn.Parameter(torch.zeros(1, 1, width))
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, query: Tensor, time: Tensor, tokens: Tensor, bins: Tensor, mask: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            query: (B, Q, W).
+            time: (B, Q) in bins.
+            tokens: (B, M, W).
+            bins: (B, M) times of the tokens.
+            mask: (B, Q, M) true where a query may look.
+
+        Returns:
+            (B, Q, W).
+        """
+        n_rows, n_pairs = len(query), query.shape[-1] // self.heads // 2
+        q = self.query(self.norm_query(query)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = self.key_value(self.norm_token(tokens)).chunk(2, dim=-1)
+        k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (k, v))
+        q = rotate(q, rotary_angles(time, n_pairs, 4 * self.longest))
+        k = rotate(k, rotary_angles(bins, n_pairs, 4 * self.longest))
+        null = self.null.expand(n_rows, -1, -1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = torch.cat([null, k], 2), torch.cat([torch.zeros_like(null), v], 2)
+        seen = F.pad(mask, (1, 0), value=True).unsqueeze(1)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        found: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return found
+
+
+def _looks_back(shape: VariableShape) -> bool:
+    return shape.kind == "frames" or shape.horizon > 0
+
+
+def _key(name: str) -> str:
+    """A variable's name as a module's: these may hold no dot."""
+    return "v_" + name.replace(".", "%2E")
