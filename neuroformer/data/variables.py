@@ -283,13 +283,12 @@ class VariableReader:
     def _condition(self, epoch: Epoch, start: int, stop: int) -> np.ndarray:
         match = CONDITION.fullmatch(self.config.when)
         assert match is not None
-        bar, name, _, sign, number = match.groups()
         config = replace(self.config, when="", role="context", kind=None)
-        found = VariableReader(self.session, name, config).binned(epoch, start, stop)
+        found = VariableReader(self.session, match["name"], config).binned(epoch, start, stop)
         values = found.values if found.values.ndim == 1 else found.values[:, 0]
-        values = np.abs(values) if bar else values
-        compare = {">": np.greater, "<": np.less, ">=": np.greater_equal, "<=": np.less_equal}[sign]
-        result: np.ndarray = found.known & compare(values, float(number))
+        values = np.abs(values) if match["abs"] else values
+        compare = {">": np.greater, "<": np.less, ">=": np.greater_equal, "<=": np.less_equal}[match["sign"]]
+        result: np.ndarray = found.known & compare(values, float(match["number"]))
         return result
 
 

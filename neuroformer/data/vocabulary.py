@@ -150,8 +150,8 @@ class Vocabulary:
         vocabulary = cls(bin_s=float(state["bin_s"]))
         for v in state.get("variables", []):
             settings = VariableConfig(**v["settings"])
-            rest = {key: tuple(value) if isinstance(value, list) else value for key, value in v.items()}
-            vocabulary.variables[v["name"]] = VariableEntry(**{**rest, "settings": settings})
+            rest: dict[str, Any] = {k: tuple(x) if isinstance(x, list) else x for k, x in v.items()}
+            vocabulary.variables[v["name"]] = VariableEntry(**(rest | {"settings": settings}))
         for s in state["sessions"]:
             vocabulary.add(
                 SessionEntry(

@@ -25,6 +25,9 @@ from neuroformer.model.attention import rotary_angles, rotate
 from neuroformer.model.encoders import VariableShape, make_encoder
 from neuroformer.model.shrinkage import ShrunkWeight
 
+# Tuning is the rule and not the exception: a posterior that starts narrow would take absent weights for granted.
+_INITIAL_LOG_SCALE = -2.0
+
 
 class Context(nn.Module):
     """Encoders of all input variables, cross-attention to their past, and each unit's tuning.
@@ -52,12 +55,18 @@ class Context(nn.Module):
             if any(_looks_back(s) for s in variables)
             else None
         )
+        self.project = nn.Linear(width, features, bias=False)
         self.mix = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, features)
         )
+        # At first the features are a random projection of the encoders' bases: a Gaussian process whose kernel is that
+        # of the bumps. The network bends it.
+        nn.init.normal_(self.project.weight, std=width**-0.5)
+        for parameter in self.mix[-1].parameters():
+            nn.init.zeros_(parameter)
         self.dropout = nn.Dropout(dropout)
         self.common = nn.Parameter(torch.zeros(features))
-        self.tuning = ShrunkWeight(0, features)
+        self.tuning = ShrunkWeight(0, features, log_scale=_INITIAL_LOG_SCALE)
 
     def add_session(self, n_units: int) -> None:
         """Make room for a session's units."""
@@ -85,7 +94,7 @@ class Context(nn.Module):
 
     def mixed(self, tokens: Tensor, known: Tensor) -> Tensor:
         """(..., W) summed tokens → (..., F) features, 0 where nothing is known."""
-        return self.dropout(torch.tanh(self.mix(tokens))) * known.unsqueeze(-1)
+        return self.dropout(self.project(tokens) + self.mix(tokens)) * known.unsqueeze(-1)
 
     def present(self, batch: Batch, *, without: Collection[str] = ()) -> tuple[Tensor, Tensor]:
         """Sum of the tokens of each bin, (B, T', W), and whether any variable is known there, (B, T').

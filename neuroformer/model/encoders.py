@@ -66,6 +66,9 @@ class BumpEncoder(nn.Module):
         self.upper: Tensor
         self.centre: Tensor
         self.linear = nn.Linear(shape.shape[0] * n, width)
+        # Neighbouring bumps of height .4, .24, .05 make a vector of length .53: tokens of variance about 1.
+        nn.init.normal_(self.linear.weight, std=1.9 * shape.shape[0] ** -0.5)
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, values: Tensor) -> Tensor:
         """(..., D) in the variable's unit → (..., W)."""
@@ -86,6 +89,11 @@ class HarmonicEncoder(nn.Module):
         self.register_buffer("harmonic", torch.arange(1, n + 1, dtype=torch.get_default_dtype()))
         self.harmonic: Tensor
         self.linear = nn.Linear(shape.shape[0] * 2 * n, width)
+        # Of a smooth function the higher harmonics are the smaller ones.
+        weight = (1 / self.harmonic).repeat(2 * shape.shape[0])
+        nn.init.normal_(self.linear.weight)
+        self.linear.weight.data *= weight * shape.shape[0] ** -0.5
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, values: Tensor) -> Tensor:
         """(..., D) in the variable's unit → (..., W)."""

@@ -28,13 +28,15 @@ class ShrunkWeight(nn.Module):
 
     Args:
         shape: shape of the weights.
+        log_scale: initial log standard deviation of the posterior.
     """
 
-    def __init__(self, *shape: int) -> None:
+    def __init__(self, *shape: int, log_scale: float = _INITIAL_LOG_SCALE) -> None:
         """See the class."""
         super().__init__()
+        self.initial_log_scale = log_scale
         self.mean = nn.Parameter(torch.zeros(shape))
-        self.log_scale = nn.Parameter(torch.full(shape, _INITIAL_LOG_SCALE))
+        self.log_scale = nn.Parameter(torch.full(shape, log_scale))
         self.mixture = nn.Parameter(torch.zeros(len(_VARIANCES)))
 
     @property
@@ -67,4 +69,4 @@ class ShrunkWeight(nn.Module):
         """Append entries along the first dimension, at their initial values."""
         new = torch.zeros(n_rows, *self.mean.shape[1:], device=self.mean.device)
         self.mean = nn.Parameter(torch.cat([self.mean, new]))
-        self.log_scale = nn.Parameter(torch.cat([self.log_scale, new + _INITIAL_LOG_SCALE]))
+        self.log_scale = nn.Parameter(torch.cat([self.log_scale, new + self.initial_log_scale]))

@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-CONDITION = re.compile(r"\s*(\|?)\s*([A-Za-z_]\w*)\s*(\|?)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
+CONDITION = re.compile(
+    r"\s*(?P<abs>abs\()?\s*(?P<name>[A-Za-z_]\w*)\s*(?(abs)\))\s*(?P<sign>>=|<=|>|<)\s*(?P<number>[-+]?\d+\.?\d*)\s*"
+)
+"""A bound on a variable: 'speed > 2', 'abs(velocity) > 5'."""
 
 
 @dataclass(kw_only=True)
@@ -27,7 +30,7 @@ class VariableConfig:
     """By default what the session files say; for a column of the trial table, text and up to 12 distinct numbers are
     categorical."""
     when: str = ""
-    """Condition under which the variable counts as known, such as '|velocity| > 5' in the unit of the files; elsewhere
+    """Condition under which the variable counts as known, such as 'abs(velocity) > 5' in the unit of the files; elsewhere
     it is masked. Another variable of the same source, or this one."""
     horizon_s: float = 0.0
     """How many seconds back the model looks at it by cross-attention; 0 looks at the present value alone, which is what
@@ -47,7 +50,7 @@ class VariableConfig:
         """Check what depends on more than one key."""
         if self.when and not CONDITION.fullmatch(self.when):
             raise ValueError(
-                f"when={self.when!r}: expected a condition such as '|velocity| > 5' or 'speed > 2'"
+                f"when={self.when!r}: expected a condition such as 'abs(velocity) > 5' or 'speed > 2'"
             )
         if self.horizon_s < 0:
             raise ValueError(f"horizon_s={self.horizon_s:g}: expected 0 or more seconds")
