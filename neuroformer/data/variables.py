@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -104,11 +105,13 @@ class VariableReader:
 
     def __init__(self, session: Session, name: str, config: VariableConfig) -> None:
         """See the class."""
-        self.session, self.name, self.config = session, name, config
+        self.session, self.config = session, config
+        self.name = config.series or name
         self._codes: np.ndarray | None = None
         if config.source == "trials":
             self.info = self._trial_info()
         else:
+            name = self.name
             names = session.behavior_names if config.source == "behavior" else session.stimulus_names
             if name not in names:
                 raise UserError(
@@ -116,6 +119,8 @@ class VariableReader:
                 )
             read = session.behavior_info if config.source == "behavior" else session.stimulus_info
             self.info = read(name)
+        if config.cuts:
+            self.info = self._cut_info()
         if self.info.kind == "categorical" and self.info.shape != ():
             raise UserError(
                 f"{session.path}: {config.source} {name!r} has {self.info.shape[0]} categorical values per sample, "
@@ -134,9 +139,24 @@ class VariableReader:
         """Count the categories as a model that knows these labels does, not as this session does."""
         self._codes = np.array([labels.index(label) for label in self.info.labels] or [0])
 
+    def _cut_info(self) -> SeriesInfo:
+        """Of a continuous variable cut into categories."""
+        info, cuts = self.info, self.config.cuts
+        if info.kind != "continuous" or int(np.prod(info.shape, dtype=int)) != 1:
+            raise UserError(
+                f"data.variables: {self.session.path}: {self.name!r} is {info.kind} of shape {info.shape}, cuts need a "
+                "continuous variable with one value per sample"
+            )
+        ends = ["", *(f"{cut:g}" for cut in cuts), ""]
+        labels = [
+            f"{a} to {b}" if a and b else f"below {b}" if b else f"above {a}" for a, b in pairwise(ends)
+        ]
+        return replace(info, kind="categorical", shape=(), labels=tuple(labels), unit="", period=None)
+
     @staticmethod
     def stored(session: Session, name: str, config: VariableConfig) -> bool:
         """Whether the session has the variable."""
+        name = config.series or name
         if config.source == "trials":
             return name in session.trials
         return name in (session.behavior_names if config.source == "behavior" else session.stimulus_names)
@@ -164,6 +184,9 @@ class VariableReader:
             if self.config.source == "trials"
             else self._series(epoch, start, stop)
         )
+        if self.config.cuts:
+            cut = np.searchsorted(self.config.cuts, found.values[:, 0], side="right")
+            found = replace(found, values=np.where(found.known, cut, 0))
         if self._codes is not None and self.info.kind == "categorical":
             found = replace(found, values=np.where(found.known, self._codes[found.values], 0))
         if not self.config.when:
@@ -192,7 +215,7 @@ class VariableReader:
         series = self._read(max(first - hold_s, float(epoch.start)) - margin, last + margin)
         n_bins, at = stop - start, epoch.bin_of(series.timestamps) - start
         values = series.values.reshape(len(series), -1)
-        categorical = series.kind == "categorical"
+        categorical = series.kind == "categorical"  # as stored: cuts come later
         good = (values[:, 0] >= 0) if categorical else np.isfinite(values).all(1)
         inside = (at >= 0) & (at < n_bins)
         # The last sample of each bin, of an earlier one where the bin has none: it holds for `hold_s`.
@@ -283,7 +306,7 @@ class VariableReader:
     def _condition(self, epoch: Epoch, start: int, stop: int) -> np.ndarray:
         match = CONDITION.fullmatch(self.config.when)
         assert match is not None
-        config = replace(self.config, when="", role="context", kind=None)
+        config = replace(self.config, when="", role="context", kind=None, series="", cuts=[])
         found = VariableReader(self.session, match["name"], config).binned(epoch, start, stop)
         values = found.values if found.values.ndim == 1 else found.values[:, 0]
         values = np.abs(values) if match["abs"] else values

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuroformer.decoding.motion import Motion
+from neuroformer.data.motion import Motion
 
 
 def forward(log_likelihood: np.ndarray, motion: Motion) -> tuple[np.ndarray, float]:

@@ -279,9 +279,9 @@ class Neuroformer(nn.Module):
         given = None
         if self.context_path is not None:
             names = [name for name, shape in self.variables.items() if shape.is_decoded]
-            present, known = self.context_path.present(batch, without=names)
-            past, seen = self.context_path.past(batch, present)
-            given = (present + past) * (known | seen).unsqueeze(-1)
+            here = self.context_path.present(batch, without=names)
+            past, seen = self.context_path.past(batch, here.total)
+            given = (here.total + past) * (here.known | seen).unsqueeze(-1)
         return self.readout(batch, self.event_weight(batch), given)
 
     def likelihood(self, batch: Batch) -> Likelihood:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from neuroformer.data import Vocabulary
+from neuroformer.data.motion import MotionCounts
 from neuroformer.errors import UserError
 from neuroformer.model import ModelConfig, Neuroformer
 from neuroformer.settings.context import ContextConfig, ReadoutConfig
@@ -29,6 +30,7 @@ class TrainedModel:
         settings: the configuration of the run, as builtins.
         version: the version of neuroformer that wrote it.
         step: optimiser steps taken.
+        motion: how decoded behaviour moves, counted in the labels; None where nothing is inverted.
     """
 
     model: Neuroformer
@@ -36,6 +38,7 @@ class TrainedModel:
     settings: dict[str, Any]
     version: str
     step: int
+    motion: MotionCounts | None = None
 
 
 def load_checkpoint(path: str | Path) -> TrainedModel:
@@ -54,6 +57,7 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
         prefix = "model."
         weights = {k[len(prefix) :]: v for k, v in content["state_dict"].items() if k.startswith(prefix)}
         model.load_state_dict(weights)
+        motion = MotionCounts.from_state(about["motion"]) if about.get("motion") else None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -66,6 +70,7 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
         settings=about["settings"],
         version=about["version"],
         step=int(content.get("global_step", 0)),
+        motion=motion,
     )
 
 
