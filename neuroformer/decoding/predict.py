@@ -15,8 +15,8 @@ from neuroformer.data import Recording, RecordingsModule, Span
 from neuroformer.data.grid import Grid
 from neuroformer.data.motion import Motion
 from neuroformer.data.variables import Binned
-from neuroformer.decoding.filtering import forward, smooth
-from neuroformer.decoding.inversion import grid_log_likelihood
+from neuroformer.inversion.filtering import forward, smooth
+from neuroformer.inversion.likelihood import grid_log_likelihood
 from neuroformer.model import Neuroformer
 from neuroformer.model.readout import Decoded
 

@@ -18,9 +18,9 @@ from neuroformer.metrics import bits_per_spike
 from neuroformer.model import Neuroformer
 from neuroformer.model.attention import Block
 from neuroformer.model.observation import poisson_log_likelihood
+from neuroformer.model.tasks import draw_task, make_task
 from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.training import OptimConfig
-from neuroformer.training.tasks import draw_task, make_task
 
 
 class PretrainModule(L.LightningModule):

@@ -18,13 +18,13 @@ from neuroformer.batch import Batch
 from neuroformer.data.grid import Grid
 from neuroformer.model import Neuroformer
 from neuroformer.model.context import Present
-from neuroformer.training.tasks import make_task
+from neuroformer.model.tasks import make_task
 
 _AT_ONCE = 20_000_000  # numbers in an array of (B, T', G, N)
 
 
 @torch.no_grad()
-def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid) -> Tensor:
+def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid, *, unknown: bool = False) -> Tensor:
     """Log-likelihood of each bin's events for each value of the decoded variables.
 
     Values of decoded variables in the batch are not looked at.
@@ -33,9 +33,10 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid) -> Tensor:
         model: with a context path.
         batch: the chunks.
         grid: of the decoded variables that are inverted; others are left unknown.
+        unknown: whether a last column is wanted, for behaviour that is not known.
 
     Returns:
-        (B, T', G) nats, up to a constant per bin.
+        (B, T', G) nats, or (B, T', G + 1), up to a constant per bin.
     """
     path = model.context_path
     assert path is not None
@@ -55,6 +56,8 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid) -> Tensor:
         one = Present(total=rest.total[:, :1], product=rest.product[:, :1], known=rest.known[:, :1])
         features = path.mixed(_at_cells(one, tokens, slice(None)))[:, 0]  # (B, G, F)
         tuned = features @ weight.mT + 0.5 * features.square() @ spread.mT  # (B, G, N)
+        if unknown:
+            tuned = torch.cat([tuned, torch.zeros_like(tuned[:, :1])], 1)
         return counts @ tuned.mT - (base.exp() * mask.unsqueeze(1)) @ tuned.exp().mT
     found = base.new_empty(*base.shape[:2], len(grid))
     size = max(1, _AT_ONCE // max(1, base.numel()))
@@ -63,7 +66,22 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid) -> Tensor:
         tuned = features @ weight.mT.unsqueeze(1) + 0.5 * features.square() @ spread.mT.unsqueeze(1)
         rate = (base.unsqueeze(2) + tuned).exp() * mask[:, None, None]
         found[:, :, first : first + size] = (counts.unsqueeze(2) * tuned).sum(-1) - rate.sum(-1)
-    return found
+    if not unknown:
+        return found
+    features = path.mixed(_without(rest, model, grid)).unsqueeze(2)
+    tuned = features @ weight.mT.unsqueeze(1) + 0.5 * features.square() @ spread.mT.unsqueeze(1)
+    rate = (base.unsqueeze(2) + tuned).exp() * mask[:, None, None]
+    return torch.cat([found, (counts.unsqueeze(2) * tuned).sum(-1) - rate.sum(-1)], -1)
+
+
+def _without(rest: Present, model: Neuroformer, grid: Grid) -> Present:
+    """Other variables, with the missing tokens of the grid's."""
+    path = model.context_path
+    assert path is not None
+    missing = sum(
+        (path.missing[key] for name, key in path.named_keys() if name in grid.names), start=rest.total * 0
+    )
+    return replace(rest, total=rest.total + missing)
 
 
 def value_tokens(model: Neuroformer, grid: Grid) -> tuple[Tensor, Tensor]:

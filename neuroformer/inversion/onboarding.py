@@ -1,7 +1,7 @@
 """A new animal without a gradient step: each unit's tuning by Bayes, under the prior learned on other animals.
 
-A unit's log-rate is b + w · g(cell); the (b, w) of the units that the model knows have a mean and a covariance: these are
-the prior of a new unit (a Gaussian process over behaviour whose kernel was learned on other animals). Labelled bins
+A unit's log-rate is b + w · g(cell); the (b, w) of the units that the model knows have a mean and a covariance: these
+are the prior of a new unit (a Gaussian process over behaviour whose kernel was learned on other animals). Labelled bins
 give its posterior by Newton's method (Laplace). Bins without labels are used by expectation-maximisation: their
 behaviour is inferred with the present tuning and the motion prior (forward–backward), then the tuning is fitted again
 with expected occupancies; labels stay as they are. Paninski et al. 2004 (J Neurophysiol 91) for the concave likelihood,
@@ -21,8 +21,8 @@ import torch
 from neuroformer.data import Recording
 from neuroformer.data.grid import Grid
 from neuroformer.data.motion import Motion, MotionCounts, make_motion, with_unknown
-from neuroformer.decoding.filtering import forward, smooth
-from neuroformer.decoding.inversion import cell_features
+from neuroformer.inversion.filtering import forward, smooth
+from neuroformer.inversion.likelihood import cell_features
 from neuroformer.model import Neuroformer
 
 _NEWTON_STEPS = 20
