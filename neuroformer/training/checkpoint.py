@@ -12,7 +12,7 @@ import torch
 from neuroformer.data import Vocabulary
 from neuroformer.errors import UserError
 from neuroformer.model import ModelConfig, Neuroformer
-from neuroformer.settings.context import ContextConfig, ReadoutConfig
+from neuroformer.settings.context import AlignmentConfig, ContextConfig, ReadoutConfig
 from neuroformer.settings.data import DataConfig, SplitConfig
 from neuroformer.settings.model import CouplingConfig, HistoryConfig, TrunkConfig
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
@@ -105,6 +105,7 @@ def model_config(settings: dict[str, Any]) -> ModelConfig:
         trunk=TrunkConfig(**settings["trunk"]),
         context=ContextConfig(**settings.get("context", {})),
         readout=ReadoutConfig(**settings.get("readout", {})),
+        alignment=AlignmentConfig(**settings.get("alignment", {})),
     )
 
 
