@@ -100,22 +100,18 @@ def ablate(
 def same_split(config: PretrainConfig, alignment_weight: float) -> PretrainConfig:
     """The settings with a gap between the parts that suits all variants, so that they train and test on the same bins.
 
-    A variant that looks back less would by default have smaller gaps, and more to train on.
+    A variant that looks back less would by default have smaller gaps, and more to train on. All variants count,
+    whatever was asked for: the bins must not depend on that either.
     """
     needed = max(
         context_of(v.config.model, v.config.data)
-        for v in make_variants(config, [v for v in _names(config)], alignment_weight=alignment_weight)
+        for v in make_variants(config, alignment_weight=alignment_weight)
     )
     gap_s = needed * config.data.bin_s
     if config.data.split.gap_s is not None:
         gap_s = max(gap_s, config.data.split.gap_s)
     split = dataclasses.replace(config.data.split, gap_s=gap_s)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, split=split))
-
-
-def _names(config: PretrainConfig) -> list[str]:
-    """All variants of these settings, whatever was asked for: the bins must not depend on that either."""
-    return [v.name for v in make_variants(config)]
 
 
 def _pretrain_config(config: AblationConfig) -> PretrainConfig:

@@ -1,7 +1,7 @@
 """From scores per bin to the table: what each variant reaches, and how far it is from the full model.
 
-Intervals are 95 % bootstraps over blocks of held-out time; differences are paired, block by block. They say how sure the
-difference of these trained models is; how much training itself varies is the spread over seeds.
+Intervals are 95 % bootstraps over blocks of held-out time; differences are paired, block by block. They say how sure
+the difference of these trained models is; how much training itself varies is the spread over seeds.
 
 Legend: M blocks, T bins.
 """
@@ -109,8 +109,11 @@ def _measures(
 
 
 def rows(labels: Mapping[str, str], summary: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
-    """The table with its head: variant, label, and four columns a measure (value, low, high, spread over seeds), then three
-    for its difference from the full model; empty where a variant has no such number."""
+    """The table with its head, a row per variant; a cell is empty where a variant has no such number.
+
+    Of every measure there are value, ends of the interval and spread over seeds, then its difference from the full
+    model with the ends of that.
+    """
     measures = list(dict.fromkeys(name for about in summary.values() for name in about))
     head = ["variant", "label"]
     for name in measures:

@@ -3,9 +3,9 @@
 Every latent is blind to the other modalities. That of the events comes from the readouts' state (events up to the bin,
 the present one included; no variable), those of stimulus and behaviour from the tokens of their own variables, in the
 bin and averaged over the bins before it. The loss is InfoNCE in both directions with a learned temperature (CLIP:
-Radford et al. 2021, arXiv 2103.00020; between activity, stimulus and behaviour: Neuroformer, arXiv 2311.00136). A latent
-has no session in it but through its units, so the batch's rows of all animals are negatives of one another, and what
-two animals share is what pays.
+Radford et al. 2021, arXiv 2103.00020; between activity, stimulus and behaviour: Neuroformer, arXiv 2311.00136). The
+encoders of stimulus and behaviour are those of all animals, and rows of all animals are negatives of one another: what
+animals share is what pays.
 
 In training the events of the latent are changed as another animal or another day would: units are dropped, events
 thinned, and what a unit's events count is shifted.

@@ -33,7 +33,7 @@ class AblationConfig(PretrainConfig):
         super().__post_init__()
         if self.resume is not None:
             raise ValueError(
-                f"resume={self.resume}: an ablation goes on by itself, give the same out= and leave the key out"
+                f"resume={self.resume}: an ablation goes on by itself: give the same out=, and resume=null"
             )
         if self.seeds < 1:
             raise ValueError(f"seeds={self.seeds}: expected 1 or more")

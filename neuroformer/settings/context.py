@@ -51,8 +51,8 @@ class AlignmentConfig:
     width: int = 32
     """Width of a latent."""
     time_constants_s: list[float] = field(default_factory=lambda: [0.2, 1.0])
-    """Time constants in seconds of the averages of stimulus and behaviour (the present bin included) in their latents; the
-    latent of the events is built from the readouts' state (model.readout)."""
+    """Time constants in seconds of the averages of stimulus and behaviour (the present bin included) in their latents;
+    the latent of the events is built from the readouts' state (model.readout)."""
     bins: int = 8
     """Bins drawn of each row of a batch."""
     gap_s: float = 1.0
