@@ -145,7 +145,8 @@ def sentences(
     for variant, about in summary.items():
         if variant == FULL:
             continue
-        sure, unsure = [], []
+        sure: list[str] = []
+        unsure: list[str] = []
         for name, one in about.items():
             if name.startswith("nll") or "minus_full" not in one:
                 continue

@@ -46,7 +46,10 @@ def render(metrics: dict[str, Any]) -> str:
     for variant, row in cells.items():
         text = [metrics["labels"][variant].ljust(label)]
         lines.append("  ".join([*text, *(c.ljust(w) for c, w in zip(row, widths, strict=True))]).rstrip())
-    return "\n".join([*lines, *metrics["sentences"]])
+    lines += metrics["sentences"]
+    if metrics["seeds"] == 1:
+        lines.append("intervals are over held-out time; seeds=3 tells how much training itself varies")
+    return "\n".join(lines)
 
 
 def _cell(one: dict[str, Any] | None) -> str:

@@ -80,7 +80,7 @@ def _draw(
             panels[0].set_ylabel(f"component 2 ({share[-1]:.0%})" if len(rows) == 1 else "")
             if entry is not None and drawn is not None:
                 bar = figure.colorbar(drawn, ax=list(panels), shrink=0.8, aspect=14, pad=0.02)
-                bar.outline.set_visible(False)  # type: ignore[operator]
+                bar.outline.set_visible(False)
                 bar.set_label(entry.name + (f" ({entry.unit})" if entry.unit else ""))
                 if entry.kind == "categorical":
                     n = min(len(entry.labels), _MOST_LABELS)
@@ -108,7 +108,7 @@ def _panel(
     """Draw one panel; what a colour bar is made of, or None."""
     there = np.flatnonzero(np.isfinite(place).all(1))
     there = there[np.linspace(0, len(there) - 1, min(points, len(there))).astype(int)]
-    dots = {"s": 5, "linewidths": 0, "rasterized": True}
+    dots: dict[str, Any] = {"s": 5, "linewidths": 0, "rasterized": True}
     binned = session.variables.get(entry.name) if entry is not None else None
     known = np.zeros(len(there), bool) if binned is None else binned.known[there]
     grey = place[there[~known]]

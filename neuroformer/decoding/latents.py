@@ -52,7 +52,7 @@ class SessionLatents:
 
     def save(self, path: Path) -> None:
         """Write time, span, latent_NAME, variable_NAME and known_NAME to an npz file."""
-        arrays = {f"latent_{name}": values for name, values in self.latents.items()}
+        arrays: dict[str, Any] = {f"latent_{name}": values for name, values in self.latents.items()}
         for name, binned in self.variables.items():
             arrays |= {f"variable_{name}": binned.values, f"known_{name}": binned.known}
         with atomic_path(path) as temporary:

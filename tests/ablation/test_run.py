@@ -39,7 +39,7 @@ model:
   context: {width: 8, features: 4, heads: 2}
   readout: {width: 8, heads: 2, time_constants_s: [0.1]}
   alignment: {time_constants_s: [0.2]}
-optim: {steps: 4}
+optim: {steps: 2}
 val_every: 2
 block_s: 1
 trainer: {accelerator: cpu, enable_progress_bar: false}
@@ -51,7 +51,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ablation")
     for seed in (0, 1):
         behavior = BehaviorConfig(variables=["speed", "heading"], fraction=1.0)
-        circuit = simulate_circuit(CircuitConfig(units=5, duration_s=60.0, seed=seed, behavior=behavior))
+        circuit = simulate_circuit(CircuitConfig(units=5, duration_s=40.0, seed=seed, behavior=behavior))
         name = f"animal_{seed}"
         write_session(folder / f"{name}.h5", to_session(circuit, session_id=name))
     path = folder / "run.yaml"
@@ -83,7 +83,7 @@ def test_every_variant_has_its_row(done: Path) -> None:
         )
         assert (row["bits_per_spike_alone"] == "") == (row["variant"] in ("encode_only", "decode_only"))
         assert (row["bits_per_spike_minus_full"] == "") == (row["variant"] == "full")
-    assert 0 < metrics["known_share"] < 1
+    assert metrics["known_share"] == 1  # heading is known where speed is not
     assert len(metrics["sentences"]) == len(names) - 1
     assert (done / "figures/ablation.png").stat().st_size > 0
 

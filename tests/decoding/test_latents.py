@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("latents")
     for seed in (0, 1):
         behavior = BehaviorConfig(variables=["speed", "heading"], fraction=1.0)
-        circuit = simulate_circuit(CircuitConfig(units=5, duration_s=60.0, seed=seed, behavior=behavior))
+        circuit = simulate_circuit(CircuitConfig(units=5, duration_s=40.0, seed=seed, behavior=behavior))
         name = f"animal_{seed}"
         write_session(folder / f"{name}.h5", to_session(circuit, session_id=name))
     words = [
@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model.trunk.time_constants_s=[0.1]", "model.context.width=8", "model.context.heads=2",
         "model.readout.width=8", "model.readout.heads=2", "model.readout.time_constants_s=[0.1]",
         "model.alignment.weight=0.5", "model.alignment.width=6", "model.alignment.time_constants_s=[0.2]",
-        "model.alignment.gap_s=0.5", "optim.steps=20", "val_every=10", "trainer.accelerator=cpu",
+        "model.alignment.gap_s=0.5", "optim.steps=10", "val_every=5", "trainer.accelerator=cpu",
         "trainer.enable_progress_bar=false",
     ]  # fmt: skip
     assert run_command(PRETRAIN, words) == 0
@@ -102,7 +102,7 @@ def test_what_is_written_is_what_the_model_says(
 def test_all_bins_and_one_variable(run: Path, tmp_path: Path) -> None:
     words = [f"run={run}", f"out={tmp_path}", "part=all", "variables=[heading]", "shown=1"]
     assert run_command(COMMAND, words) == 0
-    assert {s["bins"] for s in read_json(tmp_path / "metrics.json")["sessions"].values()} == {1200}
+    assert {s["bins"] for s in read_json(tmp_path / "metrics.json")["sessions"].values()} == {800}
 
 
 def test_matching_is_one_for_equal_latents_and_chance_for_unrelated_or_collapsed_ones(
