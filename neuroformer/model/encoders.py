@@ -32,6 +32,7 @@ class VariableShape:
         is_input: whether events may be predicted from it.
         is_decoded: whether it is predicted from events.
         encoder: conv or patches, for frames.
+        source: where it is read: behavior, stimulus or trials.
     """
 
     name: str
@@ -48,6 +49,7 @@ class VariableShape:
     is_input: bool = True
     is_decoded: bool = True
     encoder: str = "conv"
+    source: str = "behavior"
 
 
 class BumpEncoder(nn.Module):

@@ -15,7 +15,7 @@ from neuroformer.data.motion import MotionCounts
 from neuroformer.errors import UserError
 from neuroformer.files import atomic_path
 from neuroformer.model import ModelConfig, Neuroformer
-from neuroformer.settings.context import ContextConfig, ReadoutConfig, TaskConfig
+from neuroformer.settings.context import AlignmentConfig, ContextConfig, ReadoutConfig, TaskConfig
 from neuroformer.settings.data import DataConfig, SplitConfig
 from neuroformer.settings.model import CouplingConfig, HistoryConfig, TrunkConfig
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
@@ -145,6 +145,7 @@ def model_config(settings: dict[str, Any]) -> ModelConfig:
         trunk=TrunkConfig(**settings["trunk"]),
         context=ContextConfig(**settings.get("context", {})),
         readout=ReadoutConfig(**settings.get("readout", {})),
+        alignment=AlignmentConfig(**settings.get("alignment", {})),
     )
 
 

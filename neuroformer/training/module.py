@@ -70,7 +70,11 @@ class PretrainModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Negative evidence lower bound per event."""
         task = draw_task(batch, self.model.variables, self.tasks) if self.model.variables else None
-        parts = self.model.loss(batch) if task is None else self.model.loss(task.seen, labels=task.labels)
+        parts = (
+            self.model.loss(batch)
+            if task is None
+            else self.model.loss(task.seen, labels=task.labels, known=batch)
+        )
         if not torch.isfinite(parts["loss"]):
             raise UserError(
                 f"the loss at step {self.global_step} is {parts['loss'].item()}, not a finite number; lower optim.lr "
@@ -81,6 +85,8 @@ class PretrainModule(L.LightningModule):
         self.log("train_level_nll", parts["level_nll"])
         self.log("train_kl", parts["kl"])
         self.log("train_decode_nll", parts.get("decode_nll", torch.tensor(math.nan)))
+        if self.model.alignment is not None:
+            self.log("train_align", parts.get("align", torch.tensor(math.nan)))
         self.events_trained += int((batch.event_mask & batch.scored.gather(1, batch.event_bin)).sum())
         return parts["loss"]
 

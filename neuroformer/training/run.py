@@ -85,6 +85,7 @@ def context_of(model: ModelConfig, data: DataConfig) -> int:
         data.bin_s,
         horizons_s=[variable.horizon_s for variable in variables if variable.role != "target"],
         decodes=any(variable.role != "context" for variable in variables),
+        aligns=bool(variables) and model.alignment.weight > 0,
     )
 
 
