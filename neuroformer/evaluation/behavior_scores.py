@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from neuroformer.evaluation.block_draws import BlockDraws, Score, score
+from neuroformer.evaluation.block_draws import BlockDraws, Score
 
 INTERVAL_LEVEL = 0.8
 
@@ -52,11 +52,11 @@ def continuous_scores(
         covariance = moments["tm"] / n - moments["t"] * moments["m"] / n**2
         variances = total / n * _variance(moments["mm"], moments["m"], n)
         correlation = covariance / np.sqrt(variances)
-    found = {"r2": score(np.where(np.isfinite(pooled), pooled, np.nan))}
-    _each(found, "r2", np.where(np.isfinite(r2), r2, np.nan), names)
+    found = {"r2": draws.score(np.where(np.isfinite(pooled), pooled, np.nan))}
+    _each(found, draws, "r2", np.where(np.isfinite(r2), r2, np.nan), names)
     correlation = np.where(np.isfinite(correlation), correlation, np.nan)
-    found["correlation"] = score(correlation.mean(1))
-    _each(found, "correlation", correlation, names)
+    found["correlation"] = draws.score(correlation.mean(1))
+    _each(found, draws, "correlation", correlation, names)
     found |= _distances(draws, np.sqrt(((mean - truth) ** 2).sum(1)))
     if spread is not None:
         found |= _interval_scores(draws, np.abs(mean - truth), _positive(spread, truth), names, level)
@@ -104,8 +104,8 @@ def circular_scores(
         length = np.hypot(sums[:, 1], sums[:, 2]) / sums[:, 0]
         biases.append(np.where(length > 1e-9, np.arctan2(sums[:, 2], sums[:, 1]) / turn, np.nan))
         correlations.append(_circular_correlation(draws, a, b))
-    _each(found, "bias", np.stack(biases, axis=1), names, pooled=True)
-    _each(found, "circular_correlation", np.stack(correlations, axis=1), names, pooled=True)
+    _each(found, draws, "bias", np.stack(biases, axis=1), names, pooled=True)
+    _each(found, draws, "circular_correlation", np.stack(correlations, axis=1), names, pooled=True)
     if spread is not None:
         found |= _interval_scores(draws, np.abs(error), _positive(spread, truth), names, level, widest=period)
     return found
@@ -149,10 +149,10 @@ def categorical_scores(truth: np.ndarray, probability: np.ndarray, draws: BlockD
     classes = [1] if n_classes == 2 else range(n_classes)
     auc = np.stack([_auc(draws, is_class[:, k], probability[:, k]) for k in classes], axis=1)
     return {
-        "accuracy": score(sums[:, 1] / n),
-        "balanced_accuracy": score(_mean_of_known(recall)),
-        "auc": score(_mean_of_known(auc)),
-        "log_loss": score(sums[:, 2] / n),
+        "accuracy": draws.score(sums[:, 1] / n),
+        "balanced_accuracy": draws.score(_mean_of_known(recall)),
+        "auc": draws.score(_mean_of_known(auc)),
+        "log_loss": draws.score(sums[:, 2] / n),
     }
 
 
@@ -207,13 +207,19 @@ def _variance(square: np.ndarray, total: np.ndarray, n: np.ndarray) -> np.ndarra
 
 
 def _each(
-    found: dict[str, Score], name: str, values: np.ndarray, names: list[str], *, pooled: bool = False
+    found: dict[str, Score],
+    draws: BlockDraws,
+    name: str,
+    values: np.ndarray,
+    names: list[str],
+    *,
+    pooled: bool = False,
 ) -> None:
     """Add a score of each dimension, where there are several, and their mean if asked for."""
     if pooled:
-        found[name] = score(values.mean(1))
+        found[name] = draws.score(values.mean(1))
     if len(names) > 1:
-        found |= {f"{name}/{each}": score(values[:, d]) for d, each in enumerate(names)}
+        found |= {f"{name}/{each}": draws.score(values[:, d]) for d, each in enumerate(names)}
 
 
 def _means(
@@ -221,7 +227,7 @@ def _means(
 ) -> None:
     """Add means over samples (n, D)."""
     sums = draws.sums(np.concatenate([values, np.ones((len(values), 1))], axis=1))
-    _each(found, name, sums[:, :-1] / sums[:, -1:], names, pooled=True)
+    _each(found, draws, name, sums[:, :-1] / sums[:, -1:], names, pooled=True)
 
 
 def _interval_scores(
@@ -252,8 +258,8 @@ def _distances(draws: BlockDraws, distance: np.ndarray) -> dict[str, Score]:
         middle.append(_quantile(ranked, below, total, 0.5))
         high.append(_quantile(ranked, below, total, 0.9))
     return found | {
-        "median_error": score(np.concatenate(middle)),
-        "error_90": score(np.concatenate(high)),
+        "median_error": draws.score(np.concatenate(middle)),
+        "error_90": draws.score(np.concatenate(high)),
     }
 
 
