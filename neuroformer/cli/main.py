@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "finetune": "Fit a pretrained model to a new animal.",
     "evaluate": "Score a trained model on held-out time beside its baselines.",
     "connectivity": "Estimate who drives whom, and score it where the wiring is known.",
+    "identity": "Export unit embeddings; tell cell type, region or name across animals.",
     "report": "Write one self-contained report.html from a run folder.",
     "demo": "Simulate circuits, train, evaluate and report, in a few minutes.",
 }
