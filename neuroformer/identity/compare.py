@@ -218,7 +218,7 @@ def _answer(asked: Asked, features: FeatureSet, probe: str, held_out: str) -> An
         if probe == "graph_matching":
             strength = _choose_strength(asked, features, held_out)
         others = [a for a in asked.animals if a != held_out]
-        scores, named = _match(asked, features, others, rows, strength=strength)
+        ((scores, named),) = _match(asked, features, others, rows, strengths=[strength])
     truth = asked.label[rows]
     rank = (scores > scores[np.arange(len(rows)), truth][:, None]).sum(1)
     return Answers(animal=held_out, rows=rows, truth=truth, named=named, rank=rank)
@@ -229,46 +229,56 @@ def _labelled(asked: Asked, features: FeatureSet, chosen: np.ndarray) -> Labelle
 
 
 def _match(
-    asked: Asked, features: FeatureSet, animals: Sequence[str], rows: np.ndarray, *, strength: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (U, C) and given labels (U,) of `rows`, learned from `animals`; each session is named as a whole."""
+    asked: Asked,
+    features: FeatureSet,
+    animals: Sequence[str],
+    rows: np.ndarray,
+    *,
+    strengths: Sequence[float],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Scores (U, C) and given labels (U,) of `rows`, learned from `animals`; each session is named as a whole.
+
+    One pair for each weight of the graph; a weight of 0 leaves the graph out.
+    """
     n_labels = len(asked.classes)
     chosen = (asked.label >= 0) & np.isin(asked.animal, list(animals))
     evidence = ClassSpace(_labelled(asked, features, chosen), n_labels).log_likelihood(features.values[rows])
     sessions = list(dict.fromkeys(asked.session[chosen]))
     labels = [asked.label[asked.session == s] for s in sessions]
     capacity = capacities(labels, n_labels)
-    scores = evidence - evidence.max(1, keepdims=True)
-    named = np.zeros(len(rows), int)
-    reference = label_graph([asked.graphs[s] for s in sessions], labels, n_labels) if strength > 0 else None
-    for session in dict.fromkeys(asked.session[rows]):
-        here = asked.session[rows] == session
-        if reference is not None:
-            first = int(np.flatnonzero(asked.session == session)[0])
-            units = rows[here] - first
-            graph = asked.graphs[session][np.ix_(units, units)]
-            scores[here] = graph_match(evidence[here], graph, reference, capacity, strength=strength)
-        named[here] = assign(scores[here], capacity)
-    return scores, named
+    reference = None
+    if any(strengths):
+        reference = label_graph([asked.graphs[s] for s in sessions], labels, n_labels)
+    results = []
+    for strength in strengths:
+        scores = evidence - evidence.max(1, keepdims=True)
+        named = np.zeros(len(rows), int)
+        for session in dict.fromkeys(asked.session[rows]):
+            here = asked.session[rows] == session
+            if reference is not None and strength > 0:
+                units = rows[here] - int(np.flatnonzero(asked.session == session)[0])
+                graph = asked.graphs[session][np.ix_(units, units)]
+                scores[here] = graph_match(evidence[here], graph, reference, capacity, strength=strength)
+            named[here] = assign(scores[here], capacity)
+        results.append((scores, named))
+    return results
 
 
 def _choose_strength(asked: Asked, features: FeatureSet, held_out: str) -> float:
     """The weight of the graph that names most units of the training animals right, each left out in turn."""
     training = [animal for animal in asked.animals if animal != held_out]
-    if len(training) < 3:
-        return STRENGTHS[2]
+    if len(training) < 2:
+        return STRENGTHS[1]
     without = dataclasses.replace(
         asked, label=np.where(asked.animal == held_out, -1, asked.label), animals=tuple(training)
     )
     right = np.zeros(len(STRENGTHS))
     for animal in training:
         rows = np.flatnonzero(without.questions(animal))
-        others = [a for a in training if a != animal]
-        for k, strength in enumerate(STRENGTHS):
-            if len(rows):
-                right[k] += (
-                    _match(without, features, others, rows, strength=strength)[1] == asked.label[rows]
-                ).sum()
+        if len(rows):
+            others = [a for a in training if a != animal]
+            found = _match(without, features, others, rows, strengths=STRENGTHS)
+            right += [(named == asked.label[rows]).sum() for _, named in found]
     return STRENGTHS[int(right.argmax())]
 
 

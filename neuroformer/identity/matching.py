@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-STRENGTHS = (0.0, 0.03, 0.1, 0.3, 0.6)
-_ROUNDS = 40
+STRENGTHS = (0.0, 0.1, 0.3)
+_ROUNDS = 30
 _DAMPING = 0.3
 _SINKHORN = 10
 

@@ -71,14 +71,15 @@ def identity(config: IdentityConfig, *, command: str = "neuroformer identity") -
             f"embedding: the model of {config.run} has none of {', '.join(config.embedding)}; it has "
             f"{', '.join(embeddings.parts)}"
         )
-    out = Path(config.out) if config.out else run.folder / f"identity_{config.label}"
-    folder = RunFolder.create(out, overwrite=config.overwrite, command=command, config=config)
-    write_embeddings(folder.path, embeddings)
-
     asked = Asked.of(units, labels, {})
     probes = config.probes or list(PROBES if asked.units_per_label() <= _FEW_PER_LABEL else PROBES[:2])
     sets, graphs = _feature_sets(config, embeddings, recordings, with_graphs="graph_matching" in probes)
     asked = dataclasses.replace(asked, graphs=graphs)
+
+    out = Path(config.out) if config.out else run.folder / f"identity_{config.label}"
+    folder = RunFolder.create(out, overwrite=config.overwrite, command=command, config=config)
+    write_embeddings(folder.path, embeddings)
+
     settings: dict[str, Any] = {
         "permutations": config.permutations,
         "draws": config.bootstrap,
