@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "latents": "Export and plot what a model makes of each bin.",
     "ablation": "Train a model without each of its parts, and say what each is worth.",
     "connectivity": "Estimate who drives whom, and score it where the wiring is known.",
+    "identity": "Export unit embeddings; tell cell type, region or name across animals.",
     "report": "Write one self-contained report.html from a run folder.",
     "demo": "Simulate circuits, train, evaluate and report, in a few minutes.",
 }
