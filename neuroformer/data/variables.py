@@ -191,7 +191,7 @@ class VariableReader:
             found = replace(found, values=np.where(found.known, self._codes[found.values], 0))
         if not self.config.when:
             return found
-        return replace(found, known=found.known & self._condition(epoch, start, stop))
+        return replace(found, known=found.known & self.holds(self.config.when, epoch, start, stop))
 
     def frames(self, epoch: Epoch, start: int, stop: int) -> Frames:
         """The frames that appear in bins [start, stop) of an epoch, and the one that stands at its start."""
@@ -303,8 +303,9 @@ class VariableReader:
             return Binned(values=found.astype(np.int64), known=known)
         return Binned(values=found.astype(np.float32)[:, None], known=known)
 
-    def _condition(self, epoch: Epoch, start: int, stop: int) -> np.ndarray:
-        match = CONDITION.fullmatch(self.config.when)
+    def holds(self, condition: str, epoch: Epoch, start: int, stop: int) -> np.ndarray:
+        """(T,) bool: where a condition on a variable of the same source is known to hold."""
+        match = CONDITION.fullmatch(condition)
         assert match is not None
         config = replace(self.config, when="", role="context", kind=None, series="", cuts=[])
         found = VariableReader(self.session, match["name"], config).binned(epoch, start, stop)
