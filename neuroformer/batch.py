@@ -35,7 +35,7 @@ class FrameStack:
     values: Tensor
     """(B, S, C, H, W) float."""
     bins: Tensor
-    """(B, S) int64: bin in which each frame appears."""
+    """(B, S) int64: bin in which each frame appears, below 0 if before the chunk."""
     known: Tensor
     """(B, S) bool: true for a real frame."""
 

@@ -145,7 +145,7 @@ class Recording:
         if all_labels or reader.config.role == "context":
             return found
         taken = self.unlabelled[span.epoch][span.start : span.stop]
-        return Binned(values=found.values, known=found.known & ~taken)
+        return found.where(~taken)
 
     @property
     def unlabelled(self) -> list[np.ndarray]:

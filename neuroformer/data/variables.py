@@ -19,6 +19,7 @@ from neuroformer.settings.variables import CONDITION, VariableConfig
 
 _FEW_NUMBERS = 12  # as many distinct values of a trial column are categories
 _HOLD = 1.5  # sample intervals that a value holds
+_SOME = 200  # samples that the interval is learned from
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +34,13 @@ class Binned:
     values: np.ndarray
     known: np.ndarray
 
+    def where(self, known: np.ndarray) -> Binned:
+        """The same, known where `known` (T,) says so too, and 0 elsewhere."""
+        known = self.known & known
+        values = self.values.copy()
+        values[~known] = 0
+        return Binned(values=values, known=known)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frames:
@@ -40,7 +48,7 @@ class Frames:
 
     Attributes:
         values: (S, C, H, W) float32.
-        bins: (S,) int64, the bin in which each frame appears.
+        bins: (S,) int64, the bin in which each frame appears; of one that is there from before, that before.
     """
 
     values: np.ndarray
@@ -125,6 +133,15 @@ class VariableReader:
             raise UserError(
                 f"data.variables.{name}.role={config.role}: frames are not decoded, use role=context"
             )
+        self._condition: VariableReader | None = None
+        if match := CONDITION.fullmatch(config.when):
+            other = replace(config, when="", role="context", kind="continuous" if config.source == "trials" else None)
+            self._condition = VariableReader(session, match["name"], other)
+            if self._condition.info.kind != "continuous":
+                raise UserError(
+                    f"data.variables.{name}.when={config.when!r}: {match['name']!r} is {self._condition.info.kind} in "
+                    f"{session.path}, expected numbers to compare with"
+                )
         if config.kind is not None and config.kind != self.info.kind and config.source != "trials":
             raise UserError(
                 f"data.variables.{name}.kind={config.kind}: {session.path} says {self.info.kind}; leave the key out"
@@ -152,10 +169,18 @@ class VariableReader:
                 return ()
         return (int(np.prod(self.info.shape, dtype=int)),)
 
-    @property
+    @cached_property
     def interval_s(self) -> float:
-        """Seconds between samples; 0 for trials."""
-        return 1 / self.info.rate if self.info.rate > 0 else 0.0
+        """Seconds between samples; 0 for trials.
+
+        Where nothing was sampled for long the mean interval is longer than that between neighbours, of which the
+        median counts.
+        """
+        if self.config.source == "trials" or self.info.rate <= 0:
+            return 0.0
+        mean = 1 / self.info.rate
+        times = self._read(self.info.first, self.info.first + _SOME * mean).timestamps
+        return min(mean, float(np.median(np.diff(times)))) if len(times) > 10 else mean
 
     def binned(self, epoch: Epoch, start: int, stop: int) -> Binned:
         """Bins [start, stop) of an epoch, `start` ≥ 0."""
@@ -166,19 +191,26 @@ class VariableReader:
         )
         if self._codes is not None and self.info.kind == "categorical":
             found = replace(found, values=np.where(found.known, self._codes[found.values], 0))
-        if not self.config.when:
+        if self._condition is None:
             return found
-        return replace(found, known=found.known & self._condition(epoch, start, stop))
+        return found.where(self._holds(epoch, start, stop))
 
     def frames(self, epoch: Epoch, start: int, stop: int) -> Frames:
-        """The frames that appear in bins [start, stop) of an epoch, and the one that stands at its start."""
-        first = float(epoch.time_of(start)) - _HOLD * self.interval_s
-        series = self._read(max(first, float(epoch.start)), float(epoch.time_of(stop)))
+        """The frames that appear in bins [start, stop) of an epoch, and those not long before.
+
+        These are the one that stands at the start and the two before it, for encoders that see changes.
+        """
+        margin = 1e-3 * epoch.bin_s
+        first = float(epoch.time_of(start)) - 3 * _HOLD * self.interval_s
+        series = self._read(max(first, float(epoch.start)) - margin, float(epoch.time_of(stop)))
         values = series.values.astype(np.float32)
         values = values[:, None] if values.ndim == 3 else values.transpose(0, 3, 1, 2)
-        bins = np.maximum(epoch.bin_of(series.timestamps), start)
-        kept = (bins < stop) & np.isfinite(values).all((1, 2, 3))
+        bins = epoch.bin_of(series.timestamps)
+        kept = (bins >= 0) & (bins < stop) & np.isfinite(values).all((1, 2, 3))
         kept[:-1] &= bins[1:] > bins[:-1]  # of several frames in a bin the last
+        if self._condition is not None and kept.any():
+            low = int(bins[kept][0])
+            kept[kept] = self._holds(epoch, low, stop)[bins[kept] - low]
         return Frames(values=values[kept], bins=bins[kept])
 
     def _read(self, start: float, stop: float) -> TimeSeries:
@@ -191,21 +223,22 @@ class VariableReader:
         margin = 1e-3 * epoch.bin_s
         series = self._read(max(first - hold_s, float(epoch.start)) - margin, last + margin)
         n_bins, at = stop - start, epoch.bin_of(series.timestamps) - start
-        values = series.values.reshape(len(series), -1)
+        values = series.values.reshape(len(series), int(np.prod(self.info.shape, dtype=int)))
         categorical = series.kind == "categorical"
         good = (values[:, 0] >= 0) if categorical else np.isfinite(values).all(1)
         inside = (at >= 0) & (at < n_bins)
         # The last sample of each bin, of an earlier one where the bin has none: it holds for `hold_s`.
         newest = np.full(n_bins, -1)
         np.maximum.at(newest, at[inside], np.nonzero(inside)[0])
-        before = np.nonzero(at < 0)[0]
+        before = np.nonzero((at < 0) & (at >= -start))[0]
         newest[0] = max(newest[0], before[-1] if len(before) else -1)
         empty = np.bincount(at[inside], minlength=n_bins)[:n_bins] == 0
         newest = np.maximum.accumulate(newest)
         edge = first + np.arange(n_bins) * epoch.bin_s
         known = newest >= 0
         if len(series):
-            known &= np.where(empty, edge - series.timestamps[newest] < hold_s, True) & good[newest]
+            held_s = edge - series.timestamps[newest]
+            known &= np.where(empty, held_s < hold_s - margin, True) & good[newest]
         if categorical:
             labels = np.zeros(n_bins, np.int64)
             labels[known] = values[newest[known], 0]
@@ -214,6 +247,8 @@ class VariableReader:
         if len(series):
             held = known & empty
             found[held] = values[newest[held]]
+            if self.info.period is not None:
+                found[held] %= self.info.period
             use = inside & good
             mean, some = self._bin_means(values[use], at[use], n_bins)
             found[some] = mean[some]
@@ -266,11 +301,15 @@ class VariableReader:
         return SeriesInfo(n_samples=len(column), shape=(), dtype=column.dtype,
                           kind="continuous" if kind == "continuous" else "categorical", unit="",
                           labels=tuple(labels) if kind == "categorical" else (), period=None,
-                          first=float(trials["start"].min(initial=0)), last=0.0)  # fmt: skip
+                          first=0.0, last=0.0)  # fmt: skip
 
     def _trials(self, epoch: Epoch, start: int, stop: int) -> Binned:
         values, good = self._trial_codes
         begin, end = self.session.trials["start"], self.session.trials["stop"]
+        if not len(begin):
+            width = () if self.info.kind == "categorical" else (1,)
+            none = np.zeros((stop - start, *width), np.float32 if width else np.int64)
+            return Binned(values=none, known=np.zeros(stop - start, bool))
         middle = np.asarray(epoch.time_of(np.arange(start, stop))) + 0.5 * epoch.bin_s
         order = np.argsort(begin, kind="stable")
         trial = order[np.clip(np.searchsorted(begin[order], middle, side="right") - 1, 0, None)]
@@ -280,13 +319,13 @@ class VariableReader:
             return Binned(values=found.astype(np.int64), known=known)
         return Binned(values=found.astype(np.float32)[:, None], known=known)
 
-    def _condition(self, epoch: Epoch, start: int, stop: int) -> np.ndarray:
+    def _holds(self, epoch: Epoch, start: int, stop: int) -> np.ndarray:
+        """(T,) whether the condition of `when` is known to hold."""
         match = CONDITION.fullmatch(self.config.when)
         assert match is not None
-        config = replace(self.config, when="", role="context", kind=None)
-        found = VariableReader(self.session, match["name"], config).binned(epoch, start, stop)
-        values = found.values if found.values.ndim == 1 else found.values[:, 0]
-        values = np.abs(values) if match["abs"] else values
+        assert self._condition is not None
+        found = self._condition.binned(epoch, start, stop)
+        values = np.abs(found.values[:, 0]) if match["abs"] else found.values[:, 0]
         compare = {">": np.greater, "<": np.less, ">=": np.greater_equal, "<=": np.less_equal}[match["sign"]]
         result: np.ndarray = found.known & compare(values, float(match["number"]))
         return result
