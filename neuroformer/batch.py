@@ -43,6 +43,12 @@ class FrameStack:
         """The same, unknown in the rows (B,) that are true."""
         return replace(self, known=self.known & ~rows.unsqueeze(1))
 
+    def shown(self, first: int, stop: int, horizon: int) -> Tensor:
+        """(B, stop − first) bool: whether bins [first, stop) see a frame of the last `horizon` bins or their own."""
+        time = torch.arange(first, stop, device=self.bins.device)
+        lag = time.unsqueeze(-1) - self.bins.unsqueeze(1)
+        return ((lag >= 0) & (lag <= horizon) & self.known.unsqueeze(1)).any(-1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:

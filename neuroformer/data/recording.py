@@ -76,6 +76,7 @@ class Recording:
         }
         self.labels = labels or LabelsConfig()
         self._unlabelled: list[np.ndarray] | None = None
+        self._drawn: dict[str, list[Binned]] = {}
 
     @property
     def session_id(self) -> str:
@@ -120,7 +121,8 @@ class Recording:
                 frames[name] = Frames(values=found.values, bins=found.bins - n_before)
             else:
                 variables[name] = _pad_before(
-                    self.variable(name, Span(epoch=span.epoch, start=first, stop=span.stop)), start
+                    self.variable(name, Span(epoch=span.epoch, start=first, stop=span.stop), drawn=True),
+                    start,
                 )
         return Chunk(
             session_id=self.session_id,
@@ -132,20 +134,41 @@ class Recording:
             frames=frames,
         )
 
-    def variable(self, name: str, span: Span, *, all_labels: bool = False) -> Binned:
+    def variable(self, name: str, span: Span, *, all_labels: bool = False, drawn: bool = False) -> Binned:
         """A variable of the session in the bins of a span.
 
         Args:
             name: of the variable; the session has it.
             span: which bins.
             all_labels: whether labels that `labels` takes from the training part are known as well.
+            drawn: whether values given by `draw` stand in where none is known.
         """
         reader = self.variables[name]
         found = reader.binned(self.epochs[span.epoch], span.start, span.stop)
         if all_labels or reader.config.role == "context":
             return found
         taken = self.unlabelled[span.epoch][span.start : span.stop]
-        return found.where(~taken)
+        found = found.where(~taken)
+        if not drawn or name not in self._drawn:
+            return found
+        other, inside = self._drawn[name][span.epoch], slice(span.start, span.stop)
+        known = found.known if found.values.ndim == 1 else found.known[:, None]
+        return Binned(
+            values=np.where(known, found.values, other.values[inside]).astype(found.values.dtype),
+            known=found.known | other.known[inside],
+        )
+
+    def draw(self, name: str, span: Span, values: Binned) -> None:
+        """Let values stand in for the labels that are not known, in training chunks of a span."""
+        if name not in self._drawn:
+            shape = self.variables[name].shape
+            self._drawn[name] = [
+                Binned(values=np.zeros((epoch.n_bins, *shape)), known=np.zeros(epoch.n_bins, bool))
+                for epoch in self.epochs
+            ]
+        there = self._drawn[name][span.epoch]
+        there.values[span.start : span.stop] = values.values
+        there.known[span.start : span.stop] = values.known
 
     @property
     def unlabelled(self) -> list[np.ndarray]:

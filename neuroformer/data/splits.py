@@ -53,7 +53,7 @@ def split_epochs(
         UserError: a part would be empty.
     """
     if config.kind == "epochs":
-        spans = _by_epoch(epochs, config)
+        spans = _by_epoch(epochs, config, name)
     else:
         bin_s = epochs[0].bin_s
         if config.gap_s is not None and config.gap_s < context_bins * bin_s - 1e-9:
@@ -77,19 +77,38 @@ def split_epochs(
     return spans
 
 
-def _by_epoch(epochs: list[Epoch], config: SplitConfig) -> dict[Part, list[Span]]:
+def _by_epoch(epochs: list[Epoch], config: SplitConfig, name: str) -> dict[Part, list[Span]]:
+    named = {
+        part: _named(numbers, len(epochs), f"data.split.{part}_epochs", name)
+        for part, numbers in (("val", config.val_epochs), ("test", config.test_epochs))
+    }
+    both = sorted(set(named["val"]) & set(named["test"]))
+    if both:
+        raise UserError(
+            f"{name}: data.split.val_epochs and test_epochs share epoch {both[0]}; give it to one of them"
+        )
+    taken = named["val"] + named["test"]
     order = np.random.default_rng(config.seed).permutation(len(epochs))
+    order = order[~np.isin(order, taken)]
     n_test = max(1, round(config.test * len(epochs)))
     n_val = max(1, round(config.val * len(epochs)))
-    chosen: dict[Part, np.ndarray] = {
-        "test": order[:n_test],
-        "val": order[n_test : n_test + n_val],
-        "train": order[n_test + n_val :],
-    }
+    test = np.array(named["test"], int) if named["test"] else order[:n_test]
+    order = order[~np.isin(order, test)]
+    val = np.array(named["val"], int) if named["val"] else order[:n_val]
+    chosen: dict[Part, np.ndarray] = {"test": test, "val": val, "train": order[~np.isin(order, val)]}
     return {
         part: [Span(epoch=int(i), start=0, stop=epochs[i].n_bins) for i in sorted(chosen[part])]
         for part in PARTS
     }
+
+
+def _named(numbers: list[int], n: int, setting: str, name: str) -> list[int]:
+    for number in numbers:
+        if not -n <= number < n:
+            raise UserError(
+                f"{name}: {setting} names epoch {number}, the session has {n} (0 to {n - 1}, or -1 back)"
+            )
+    return sorted({number % n for number in numbers})
 
 
 def _by_time(epochs: list[Epoch], config: SplitConfig, gap: int) -> dict[Part, list[Span]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -112,11 +114,13 @@ class VariableReader:
 
     def __init__(self, session: Session, name: str, config: VariableConfig) -> None:
         """See the class."""
-        self.session, self.name, self.config = session, name, config
+        self.session, self.config = session, config
+        self.name = config.series or name
         self._codes: np.ndarray | None = None
         if config.source == "trials":
             self.info = self._trial_info()
         else:
+            name = self.name
             names = session.behavior_names if config.source == "behavior" else session.stimulus_names
             if name not in names:
                 raise UserError(
@@ -124,6 +128,9 @@ class VariableReader:
                 )
             read = session.behavior_info if config.source == "behavior" else session.stimulus_info
             self.info = read(name)
+        self._stored = self.info
+        if config.cuts:
+            self.info = self._cut_info()
         if self.info.kind == "categorical" and self.info.shape != ():
             raise UserError(
                 f"{session.path}: {config.source} {name!r} has {self.info.shape[0]} categorical values per sample, "
@@ -135,7 +142,8 @@ class VariableReader:
             )
         self._condition: VariableReader | None = None
         if match := CONDITION.fullmatch(config.when):
-            other = replace(config, when="", role="context", kind="continuous" if config.source == "trials" else None)
+            kind: Literal["continuous"] | None = "continuous" if config.source == "trials" else None
+            other = replace(config, when="", role="context", kind=kind, series="", cuts=[])
             self._condition = VariableReader(session, match["name"], other)
             if self._condition.info.kind != "continuous":
                 raise UserError(
@@ -151,9 +159,24 @@ class VariableReader:
         """Count the categories as a model that knows these labels does, not as this session does."""
         self._codes = np.array([labels.index(label) for label in self.info.labels] or [0])
 
+    def _cut_info(self) -> SeriesInfo:
+        """Of a continuous variable cut into categories."""
+        info, cuts = self.info, self.config.cuts
+        if info.kind != "continuous" or int(np.prod(info.shape, dtype=int)) != 1:
+            raise UserError(
+                f"data.variables: {self.session.path}: {self.name!r} is {info.kind} of shape {info.shape}, cuts need a "
+                "continuous variable with one value per sample"
+            )
+        ends = ["", *(f"{cut:g}" for cut in cuts), ""]
+        labels = [
+            f"{a} to {b}" if a and b else f"below {b}" if b else f"above {a}" for a, b in pairwise(ends)
+        ]
+        return replace(info, kind="categorical", shape=(), labels=tuple(labels), unit="", period=None)
+
     @staticmethod
     def stored(session: Session, name: str, config: VariableConfig) -> bool:
         """Whether the session has the variable."""
+        name = config.series or name
         if config.source == "trials":
             return name in session.trials
         return name in (session.behavior_names if config.source == "behavior" else session.stimulus_names)
@@ -189,6 +212,9 @@ class VariableReader:
             if self.config.source == "trials"
             else self._series(epoch, start, stop)
         )
+        if self.config.cuts:
+            cut = np.searchsorted(self.config.cuts, found.values[:, 0], side="right")
+            found = replace(found, values=np.where(found.known, cut, 0))
         if self._codes is not None and self.info.kind == "categorical":
             found = replace(found, values=np.where(found.known, self._codes[found.values], 0))
         if self._condition is None:
@@ -224,7 +250,7 @@ class VariableReader:
         series = self._read(max(first - hold_s, float(epoch.start)) - margin, last + margin)
         n_bins, at = stop - start, epoch.bin_of(series.timestamps) - start
         values = series.values.reshape(len(series), int(np.prod(self.info.shape, dtype=int)))
-        categorical = series.kind == "categorical"
+        categorical = series.kind == "categorical"  # as stored: cuts come later
         good = (values[:, 0] >= 0) if categorical else np.isfinite(values).all(1)
         inside = (at >= 0) & (at < n_bins)
         # The last sample of each bin, of an earlier one where the bin has none: it holds for `hold_s`.
@@ -247,40 +273,43 @@ class VariableReader:
         if len(series):
             held = known & empty
             found[held] = values[newest[held]]
-            if self.info.period is not None:
-                found[held] %= self.info.period
+            if series.period is not None:
+                found[held] %= series.period
             use = inside & good
-            mean, some = self._bin_means(values[use], at[use], n_bins)
+            mean, some = self._bin_means(values[use], at[use], n_bins, series.period)
             found[some] = mean[some]
             known = np.where(empty, known, some)
             found[~known] = 0
         return Binned(values=found, known=known)
 
-    def _bin_means(self, values: np.ndarray, at: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
+    @staticmethod
+    def _bin_means(
+        values: np.ndarray, at: np.ndarray, n_bins: int, period: float | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Mean of the samples of each bin (of their directions, if circular), and where there are any."""
         n = np.bincount(at, minlength=n_bins)
-        if self.info.period is None:
+        if period is None:
             parts = [values]
         else:
-            angle = values * (2 * np.pi / self.info.period)
+            angle = values * (2 * np.pi / period)
             parts = [np.cos(angle), np.sin(angle)]
         sums = []
         for part in parts:
             total = np.zeros((n_bins, values.shape[1]))
             np.add.at(total, at, part)
             sums.append(total / np.maximum(n, 1)[:, None])
-        if self.info.period is None:
+        if period is None:
             return sums[0], n > 0
-        return np.arctan2(sums[1], sums[0]) % (2 * np.pi) * (self.info.period / (2 * np.pi)), n > 0
+        return np.arctan2(sums[1], sums[0]) % (2 * np.pi) * (period / (2 * np.pi)), n > 0
 
     @cached_property
     def _trial_codes(self) -> tuple[np.ndarray, np.ndarray]:
         """(K,) value or label of each trial, and whether it is known."""
         column = self.session.trials[self.name]
-        if self.info.kind == "continuous":
+        if self._stored.kind == "continuous":
             return column.astype(np.float32), np.isfinite(column.astype(float))
         text = np.array([_label(v) for v in column])
-        return np.searchsorted(np.array(self.info.labels), text), text != ""
+        return np.searchsorted(np.array(self._stored.labels), text), text != ""
 
     def _trial_info(self) -> SeriesInfo:
         trials = self.session.trials
@@ -293,7 +322,8 @@ class VariableReader:
         if column.ndim > 1 or not (numbers or column.dtype.kind in "OSU"):
             raise UserError(f"{self.session.path}: trials/{self.name}: expected one number or word per trial")
         labels = sorted({_label(v) for v in column} - {""})
-        kind = self.config.kind or ("continuous" if numbers and len(labels) > _FEW_NUMBERS else "categorical")
+        many = len(labels) > _FEW_NUMBERS or bool(self.config.cuts)
+        kind = self.config.kind or ("continuous" if numbers and many else "categorical")
         if kind == "continuous" and not numbers:
             raise UserError(
                 f"data.variables.{self.name}.kind=continuous: {self.session.path} has words there"
@@ -307,7 +337,7 @@ class VariableReader:
         values, good = self._trial_codes
         begin, end = self.session.trials["start"], self.session.trials["stop"]
         if not len(begin):
-            width = () if self.info.kind == "categorical" else (1,)
+            width = () if self._stored.kind == "categorical" else (1,)
             none = np.zeros((stop - start, *width), np.float32 if width else np.int64)
             return Binned(values=none, known=np.zeros(stop - start, bool))
         middle = np.asarray(epoch.time_of(np.arange(start, stop))) + 0.5 * epoch.bin_s
@@ -315,7 +345,7 @@ class VariableReader:
         trial = order[np.clip(np.searchsorted(begin[order], middle, side="right") - 1, 0, None)]
         known = (begin[trial] <= middle) & (middle < end[trial]) & good[trial]
         found = np.where(known, values[trial], 0)
-        if self.info.kind == "categorical":
+        if self._stored.kind == "categorical":
             return Binned(values=found.astype(np.int64), known=known)
         return Binned(values=found.astype(np.float32)[:, None], known=known)
 

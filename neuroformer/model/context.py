@@ -15,18 +15,34 @@ Legend: B rows, T bins, T' = T − first, W width, G grid cells, F features, N u
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuroformer.batch import Batch, Variable
+from neuroformer.batch import Batch
 from neuroformer.model.attention import rotary_angles, rotate
 from neuroformer.model.encoders import VariableShape, make_encoder
 from neuroformer.model.shrinkage import ShrunkWeight
 
 # Tuning is the rule and not the exception: a posterior that starts narrow would take absent weights for granted.
 _INITIAL_LOG_SCALE = -2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Present:
+    """The tokens of all variables in a bin, combined.
+
+    Attributes:
+        total: (..., W) their sum, with the missing token of each variable that is not known.
+        product: (..., W) product of those that are known.
+        known: (...) bool, whether any is.
+    """
+
+    total: Tensor
+    product: Tensor
+    known: Tensor
 
 
 class Context(nn.Module):
@@ -46,6 +62,7 @@ class Context(nn.Module):
         """See the class."""
         super().__init__()
         self.shapes = {shape.name: shape for shape in variables}
+        self.decoded = [shape.name for shape in variables if shape.is_decoded]
         self.width, self.heads = width, heads
         self.encoders = nn.ModuleDict({_key(s.name): make_encoder(s, width) for s in variables})
         # What stands for a variable that is not known.
@@ -56,12 +73,17 @@ class Context(nn.Module):
             else None
         )
         self.project = nn.Linear(width, features, bias=False)
+        # The product of two random projections is that of their product kernel: a place field in one direction.
+        vectors = [s for s in variables if not _looks_back(s)]
+        self.interact = nn.Linear(width, features, bias=False) if len(vectors) > 1 else None
         self.mix = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, features)
         )
         # At first the features are a random projection of the encoders' bases: a Gaussian process whose kernel is that
         # of the bumps. The network bends it.
-        nn.init.normal_(self.project.weight, std=width**-0.5)
+        for linear in (self.project, self.interact):
+            if linear is not None:
+                nn.init.normal_(linear.weight, std=width**-0.5)
         for parameter in self.mix[-1].parameters():
             nn.init.zeros_(parameter)
         self.dropout = nn.Dropout(dropout)
@@ -88,16 +110,19 @@ class Context(nn.Module):
 
     def features(self, batch: Batch) -> Tensor:
         """(B, T', F) features g of the bins from `batch.first_scored` on; 0 where nothing is known."""
-        present, known = self.present(batch)
-        past, seen = self.past(batch, present)
-        return self.mixed(present + past, known | seen)
+        here = self.present(batch)
+        past, seen = self.past(batch)
+        return self.mixed(replace(here, total=here.total + past, known=here.known | seen))
 
-    def mixed(self, tokens: Tensor, known: Tensor) -> Tensor:
-        """(..., W) summed tokens → (..., F) features, 0 where nothing is known."""
-        return self.dropout(self.project(tokens) + self.mix(tokens)) * known.unsqueeze(-1)
+    def mixed(self, here: Present) -> Tensor:
+        """(..., F) features, 0 where nothing is known."""
+        found = self.project(here.total) + self.mix(here.total)
+        if self.interact is not None:
+            found = found + self.interact(here.product)
+        return self.dropout(found) * here.known.unsqueeze(-1)
 
-    def present(self, batch: Batch, *, without: Collection[str] = ()) -> tuple[Tensor, Tensor]:
-        """Sum of the tokens of each bin, (B, T', W), and whether any variable is known there, (B, T').
+    def present(self, batch: Batch, *, without: Collection[str] = ()) -> Present:
+        """The tokens of the bins from `batch.first_scored` on, combined.
 
         Args:
             batch: the chunks.
@@ -106,42 +131,49 @@ class Context(nn.Module):
         first = batch.first_scored
         n_rows, n_bins = batch.scored.shape
         total = self.common.new_zeros(n_rows, n_bins - first, self.width)
+        product = torch.ones_like(total)
         known = batch.scored.new_zeros(n_rows, n_bins - first)
         for name, shape in self.shapes.items():
             if name in without or shape.kind == "frames":
                 continue
-            token, there = self.tokens(name, batch.variables.get(name), first)
-            total = total + token
-            known = known | there if isinstance(there, Tensor) else known
-        return total, known
+            variable = batch.variables.get(name)
+            missing = self.missing[_key(name)]
+            if variable is None:
+                total = total + missing
+                continue
+            there = variable.known[:, first:]
+            token = self.encoders[_key(name)](variable.values[:, first:])
+            total = total + torch.where(there.unsqueeze(-1), token, missing)
+            product = torch.where(there.unsqueeze(-1), product * token, product)
+            known = known | there
+        return Present(total=total, product=product, known=known)
 
-    def tokens(self, name: str, variable: Variable | None, first: int = 0) -> tuple[Tensor, Tensor | bool]:
-        """A variable's token in each bin, the missing one where it is not known: (B, T', W) and (B, T')."""
-        key = _key(name)
-        if variable is None:
-            return self.missing[key], False
-        known = variable.known[:, first:]
-        token = self.encoders[key](variable.values[:, first:])
-        return torch.where(known.unsqueeze(-1), token, self.missing[key]), known
+    def named_keys(self) -> list[tuple[str, str]]:
+        """Each variable that has a missing token in the sum: its name, and its name among the parameters."""
+        return [(name, _key(name)) for name, shape in self.shapes.items() if shape.kind != "frames"]
 
     def value_tokens(self, name: str, values: Tensor) -> Tensor:
         """(G, W) tokens of given values, (G, D) in the variable's unit or (G,) labels."""
         found: Tensor = self.encoders[_key(name)](values)
         return found
 
-    def past(self, batch: Batch, present: Tensor) -> tuple[Tensor, Tensor]:
-        """What each bin's query finds at times in [t − horizon, t]: (B, T', W), and whether it found anything."""
+    def past(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What each bin's query finds at times in [t − horizon, t]: (B, T', W), and whether it found anything.
+
+        The query is made of the variables that are not decoded: the others must not matter but by their own tokens.
+        """
         first = batch.first_scored
         nothing = batch.scored.new_zeros(batch.scored.shape[0], batch.n_bins - first)
         if self.attention is None:
-            return present.new_zeros(()), nothing
+            return self.common.new_zeros(()), nothing
         tokens, bins, horizon, known = self.past_tokens(batch)
         if tokens.shape[1] == 0:
-            return present.new_zeros(()), nothing
+            return self.common.new_zeros(()), nothing
         time = torch.arange(first, batch.n_bins, device=tokens.device).expand(len(tokens), -1)
         lag = time.unsqueeze(-1) - bins.unsqueeze(1)  # (B, T', M)
         mask = (lag >= 0) & (lag <= horizon) & known.unsqueeze(1)
-        return self.attention(present, time, tokens, bins, mask), mask.any(-1)
+        query = self.present(batch, without=self.decoded).total
+        return self.attention(query, time, tokens, bins, mask), mask.any(-1)
 
     def past_tokens(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Tokens of the variables that are looked back at.
@@ -158,7 +190,7 @@ class Context(nn.Module):
                 stack = batch.frames.get(name)
                 if stack is None:
                     continue
-                token = self.encoders[_key(name)](stack.values)  # (B, S, P, W)
+                token = self.encoders[_key(name)](stack.values, stack.bins, stack.known)  # (B, S, P, W)
                 per = token.shape[2]
                 bins, known = (x.repeat_interleave(per, 1) for x in (stack.bins, stack.known))
                 token = token.flatten(1, 2)

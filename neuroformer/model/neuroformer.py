@@ -260,7 +260,7 @@ class Neuroformer(nn.Module):
         for i, shape in enumerate(s for s in self.variables.values() if s.is_input):
             if shape.kind == "frames":
                 stack = batch.frames.get(shape.name)
-                known = None if stack is None else stack.known.any(1, keepdim=True)
+                known = None if stack is None else stack.shown(first, batch.n_bins, shape.horizon)
             else:
                 variable = batch.variables.get(shape.name)
                 known = None if variable is None else variable.known[:, first:]
@@ -279,9 +279,9 @@ class Neuroformer(nn.Module):
         given = None
         if self.context_path is not None:
             names = [name for name, shape in self.variables.items() if shape.is_decoded]
-            present, known = self.context_path.present(batch, without=names)
-            past, seen = self.context_path.past(batch, present)
-            given = (present + past) * (known | seen).unsqueeze(-1)
+            here = self.context_path.present(batch, without=names)
+            past, seen = self.context_path.past(batch)
+            given = (here.total + past) * (here.known | seen).unsqueeze(-1)
         return self.readout(batch, self.event_weight(batch), given)
 
     def likelihood(self, batch: Batch) -> Likelihood:

@@ -25,6 +25,10 @@ class SplitConfig:
     """Seconds left out between parts (kind `time` only); by default the model's context, and never less."""
     seed: int = 0
     """Seed of the draw of epochs (kind `epochs` only)."""
+    val_epochs: list[int] = field(default_factory=list)
+    """With kind `epochs`: these are for validation instead of drawn ones; counted from 0, or back from -1."""
+    test_epochs: list[int] = field(default_factory=list)
+    """With kind `epochs`: these are for the test instead of drawn ones."""
 
     def __post_init__(self) -> None:
         """Check that the fractions leave something to train on."""
@@ -32,6 +36,8 @@ class SplitConfig:
             raise ValueError(
                 f"split.val={self.val:g} and split.test={self.test:g}: expected fractions above 0 whose sum is below 1"
             )
+        if (self.val_epochs or self.test_epochs) and self.kind != "epochs":
+            raise ValueError("split.val_epochs and split.test_epochs: expected split.kind=epochs beside them")
         if self.blocks < 1:
             raise ValueError(f"split.blocks={self.blocks}: expected 1 or more")
 

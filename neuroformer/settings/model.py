@@ -161,6 +161,6 @@ def context_bins(
         slow,
         bins(config.coupling.window_s, bin_s),
         bins(config.history.window_s, bin_s),
-        *(math.ceil(s / bin_s) for s in horizons_s),
+        *(math.ceil(s / bin_s - 1e-6) for s in horizons_s),
         readout_lags(config.readout, bin_s) if decodes else 0,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 CONDITION = re.compile(
@@ -29,9 +30,15 @@ class VariableConfig:
     kind: Literal["continuous", "categorical"] | None = None
     """By default what the session files say; for a column of the trial table, text and up to 12 distinct numbers are
     categorical."""
+    cuts: list[float] = field(default_factory=list)
+    """Cut a continuous variable at these values into categories: [-5, 5] makes of a velocity running to the left, rest,
+    and running to the right."""
+    series: str = ""
+    """Name of the series or column in the files, where it is not the variable's own name: position and its speed may
+    both come from one series."""
     when: str = ""
-    """Condition under which the variable counts as known, such as 'abs(velocity) > 5' in the unit of the files; elsewhere
-    it is masked. Another variable of the same source, or this one."""
+    """Condition under which the variable counts as known, such as 'abs(velocity) > 5' in the unit of the files;
+    elsewhere it is masked. Another variable of the same source, or this one."""
     horizon_s: float = 0.0
     """How many seconds back the model looks at it by cross-attention; 0 looks at the present value alone, which is what
     a decoded variable needs."""
@@ -52,6 +59,8 @@ class VariableConfig:
             raise ValueError(
                 f"when={self.when!r}: expected a condition such as 'abs(velocity) > 5' or 'speed > 2'"
             )
+        if any(a >= b for a, b in pairwise(self.cuts)):
+            raise ValueError(f"cuts={self.cuts}: expected rising numbers")
         if self.horizon_s < 0:
             raise ValueError(f"horizon_s={self.horizon_s:g}: expected 0 or more seconds")
         if self.horizon_s > 0 and self.role != "context":

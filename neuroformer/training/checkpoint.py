@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 
+from neuroformer import __version__
 from neuroformer.data import Vocabulary
+from neuroformer.data.motion import MotionCounts
 from neuroformer.errors import UserError
+from neuroformer.files import atomic_path
 from neuroformer.model import ModelConfig, Neuroformer
-from neuroformer.settings.context import ContextConfig, ReadoutConfig
+from neuroformer.settings.context import ContextConfig, ReadoutConfig, TaskConfig
 from neuroformer.settings.data import DataConfig, SplitConfig
 from neuroformer.settings.model import CouplingConfig, HistoryConfig, TrunkConfig
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
@@ -29,6 +32,7 @@ class TrainedModel:
         settings: the configuration of the run, as builtins.
         version: the version of neuroformer that wrote it.
         step: optimiser steps taken.
+        motion: how decoded behaviour moves, counted in the labels; None where nothing is inverted.
     """
 
     model: Neuroformer
@@ -36,6 +40,7 @@ class TrainedModel:
     settings: dict[str, Any]
     version: str
     step: int
+    motion: MotionCounts | None = None
 
 
 def load_checkpoint(path: str | Path) -> TrainedModel:
@@ -54,6 +59,7 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
         prefix = "model."
         weights = {k[len(prefix) :]: v for k, v in content["state_dict"].items() if k.startswith(prefix)}
         model.load_state_dict(weights)
+        motion = MotionCounts.from_state(about["motion"]) if about.get("motion") else None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -66,6 +72,7 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
         settings=about["settings"],
         version=about["version"],
         step=int(content.get("global_step", 0)),
+        motion=motion,
     )
 
 
@@ -95,6 +102,39 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: a PyTorch file, but not a checkpoint of neuroformer; use one that pretrain.py wrote"
         )
     return content
+
+
+def save_model(
+    folder: Path,
+    *,
+    model: Neuroformer,
+    vocabulary: Vocabulary,
+    settings: dict[str, Any],
+    motion: MotionCounts | None,
+) -> None:
+    """Write a model that no training step has touched as best.ckpt and last.ckpt of a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "state_dict": {f"model.{name}": value for name, value in model.state_dict().items()},
+        "global_step": 0,
+        "neuroformer": {
+            "version": __version__,
+            "settings": settings,
+            "vocabulary": vocabulary.state(),
+            "n_levels": model.n_levels,
+            "events_trained": 0,
+            "validation": {},
+            "motion": None if motion is None else motion.state(),
+        },
+    }
+    for name in ("best", "last"):
+        with atomic_path(folder / f"{name}.ckpt") as temporary:
+            torch.save(content, temporary)
+
+
+def task_config(settings: dict[str, Any]) -> TaskConfig:
+    """The tasks from builtins."""
+    return TaskConfig(**settings)
 
 
 def model_config(settings: dict[str, Any]) -> ModelConfig:

@@ -1,27 +1,72 @@
 """Fine-tuning: new sessions in a pretrained model.
 
 The vocabulary grows by the new sessions; their units get fresh embeddings (POYO's recipe for a new animal:
-Azabou et al. 2023,
-arXiv 2310.16046, section 2.4). With mode `units` only rows of the new sessions learn.
+Azabou et al. 2023, arXiv 2310.16046, section 2.4), their tuning is inferred by Bayes, or both, in stages. With modes
+`bayes` and `units` what belongs to other sessions stays as it is, bit by bit.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
-from neuroformer.data import RecordingsModule
+from neuroformer.data import Recording, RecordingsModule, Span, Vocabulary, find_sessions
+from neuroformer.data.grid import Grid, make_grid
+from neuroformer.data.motion import MotionCounts, make_motion, with_unknown
+from neuroformer.data.variable_entries import learn_variable
+from neuroformer.data.variables import Binned
 from neuroformer.errors import UserError
 from neuroformer.files import RunFolder
+from neuroformer.inversion.filtering import forward, sample_path
+from neuroformer.inversion.likelihood import grid_log_likelihood
+from neuroformer.inversion.onboarding import infer_tuning, set_tuning, tuning_prior
 from neuroformer.model import Neuroformer
+from neuroformer.settings.data import DataConfig
 from neuroformer.settings.finetune import FinetuneConfig, finetune_data
 from neuroformer.settings.training import PretrainConfig
-from neuroformer.training.build import session_shape
-from neuroformer.training.checkpoint import data_config, load_checkpoint
-from neuroformer.training.run import check_trainer_keys, drop_results, fit
+from neuroformer.training.build import build_model, session_shape
+from neuroformer.training.checkpoint import (
+    TrainedModel,
+    data_config,
+    load_checkpoint,
+    save_model,
+    task_config,
+)
+from neuroformer.training.run import check_trainer_keys, drop_results, fit, motion_of
+
+
+@dataclass(kw_only=True)
+class _Job:
+    """A fine-tuning on its way."""
+
+    config: FinetuneConfig
+    trained: TrainedModel
+    model: Neuroformer
+    data: RecordingsModule
+    n_sessions: int
+    """Sessions that the model knew before."""
+    n_rows: int
+    """Units that it knew before."""
+
+    @property
+    def motion(self) -> MotionCounts | None:
+        return motion_of(self.data, self.trained.motion)
+
+    @property
+    def grid(self) -> Grid:
+        grid = make_grid(self.data.vocabulary)
+        if grid is None or self.trained.motion is None:
+            raise UserError(
+                f"{self.config.run}: no variable that it both encodes and decodes, which mode=bayes and self_training "
+                "need; pretrain with data.variables.NAME.role=both"
+            )
+        return grid
 
 
 def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[str, Any]:
@@ -31,72 +76,213 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
         The content of metrics.json.
 
     Raises:
-        UserError: for bad files or settings; mode `units` with sessions that the model knows already.
+        UserError: for bad files or settings; modes `bayes` and `units` with sessions that the model knows already.
     """
     check_trainer_keys(config.trainer)
-    folder_in = Path(config.run)
+    job = _prepare(config)
+    folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
+    if config.overwrite:
+        drop_results(folder.path)
+    stages = list(config.stages)
+    if stages[0] == "bayes":
+        infer_new_units(job)
+        stages = stages[1:]
+    run = _run_settings(job)
+    if not stages:
+        save_model(
+            folder.path / "checkpoints",
+            model=job.model,
+            vocabulary=job.data.vocabulary,
+            settings=asdict(run),
+            motion=job.motion,
+        )
+        metrics: dict[str, Any] = {"stages": config.stages, "steps": 0, "val_bits_per_spike": None}
+        folder.finish(metrics)
+        return metrics
+    steps = max(1, config.optim.steps // len(stages))
+    for k, stage in enumerate(stages):
+        hooks = freeze(job.model, stage, n_sessions=job.n_sessions, n_rows=job.n_rows)
+        optim = replace(config.optim, steps=steps)
+        if config.self_training:
+            draw_behaviour(job, seed=config.seed + k)
+        metrics = fit(
+            replace(run, optim=optim, seed=config.seed + k),
+            model=job.model.train(),
+            data=job.data,
+            folder=folder,
+            motion=job.trained.motion,
+        )
+        for hook in hooks:
+            hook.remove()
+    return metrics
+
+
+def _prepare(config: FinetuneConfig) -> _Job:
+    """Read the run, open the sessions, and make room for them."""
+    folder = Path(config.run)
     path = (
-        folder_in / "checkpoints" / f"{config.checkpoint}.ckpt"
+        folder / "checkpoints" / f"{config.checkpoint}.ckpt"
         if config.checkpoint in ("best", "last")
         else Path(config.checkpoint)
     )
     trained = load_checkpoint(path)
     model, vocabulary = trained.model, trained.vocabulary
-    n_old = len(vocabulary)
+    n_sessions, n_rows = len(vocabulary), vocabulary.n_rows
+    settings = finetune_data(config, data_config(trained.settings["data"]))
+    if config.variables:
+        model = _with_variables(config, settings, trained)
     data = RecordingsModule(
-        config=finetune_data(config, data_config(trained.settings["data"])),
+        config=settings,
         context_bins=model.context,
-        batches_per_epoch=min(config.val_every, config.optim.steps),
+        batches_per_epoch=min(config.val_every, max(1, config.optim.steps // len(config.stages))),
         vocabulary=vocabulary,
     )
-    new = list(vocabulary)[n_old:]
-    if config.mode == "units" and len(new) < len(data.recordings):
-        known = next(r.session_id for r in data.recordings if r.session_id not in {e.session_id for e in new})
+    new = list(vocabulary)[n_sessions:]
+    names = {entry.session_id for entry in new}
+    known = [r.session_id for r in data.recordings if r.session_id not in names]
+    if known and {"bayes", "units"} & set(config.stages):
+        stage = next(s for s in config.stages if s in ("bayes", "units"))
         raise UserError(
-            f"mode=units: session {known!r} is in the model of {config.run} already; leave it out, or use mode=full"
+            f"mode={stage}: session {known[0]!r} is in the model of {config.run} already; leave it out, or "
+            "use mode=full"
         )
     if any(entry.n_levels > model.n_levels for entry in new):
         raise UserError(
             f"sessions: {config.sessions} have amplitude levels, the model of {config.run} has {model.n_levels}; "
             "pretrain with sessions that have amplitudes"
         )
-    run = PretrainConfig(
-        out=config.out,
-        overwrite=config.overwrite,
-        data=data.config,
-        model=model.config,
-        optim=config.optim,
-        val_every=config.val_every,
-        patience=config.patience,
-        seed=config.seed,
-        trainer=config.trainer,
-    )
-    folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
-    if config.overwrite:
-        drop_results(folder.path)
     torch.manual_seed(config.seed)
-    old_rows = int(model.offsets[-1])
     for entry in new:
         model.add_session(session_shape(entry))
-    if config.mode == "units":
-        learn_new_sessions_only(model, n_sessions=n_old, n_rows=old_rows)
-    return fit(run, model=model.train(), data=data, folder=folder)
+    return _Job(config=config, trained=trained, model=model, data=data, n_sessions=n_sessions, n_rows=n_rows)
 
 
-def learn_new_sessions_only(model: Neuroformer, *, n_sessions: int, n_rows: int) -> None:
+def _with_variables(config: FinetuneConfig, settings: DataConfig, trained: TrainedModel) -> Neuroformer:
+    """The model with encoders and readouts of further variables; what it knew is copied."""
+    vocabulary: Vocabulary = trained.vocabulary
+    for name in config.variables:
+        if name in vocabulary.variables:
+            raise UserError(f"variables.{name}: the model of {config.run} knows it already; leave it out")
+    recordings = [
+        Recording(path, bin_s=settings.bin_s, split=settings.split, context_bins=trained.model.context,
+                  variables=settings.variables, labels=settings.labels)
+        for path in find_sessions(settings.sessions)
+    ]  # fmt: skip
+    for name, variable in config.variables.items():
+        vocabulary.variables[name] = learn_variable(name, variable, recordings)
+    torch.manual_seed(config.seed)
+    model = build_model(trained.model.config, vocabulary, n_levels=trained.model.n_levels)
+    old = trained.model.state_dict()
+    fresh = model.state_dict()
+    if "context_path.interact.weight" in fresh:  # what units are tuned to already must not change
+        fresh["context_path.interact.weight"].zero_()
+    model.load_state_dict({name: old.get(name, value) for name, value in fresh.items()})
+    return model.eval()
+
+
+def infer_new_units(job: _Job) -> None:
+    """Stage `bayes`: the tuning of the new sessions' units.
+
+    Raises:
+        UserError: the model's events depend on more than the decoded variables.
+    """
+    grid, motion = job.grid, job.motion
+    assert motion is not None
+    others = [n for n, s in job.model.variables.items() if s.is_input and n not in grid.names]
+    if others:
+        raise UserError(
+            f"mode=bayes: events of {job.config.run} also depend on {others[0]!r}, which is not inverted; "
+            "use mode=units"
+        )
+    prior = tuning_prior(job.model, job.n_rows)
+    for recording in job.data.recordings:
+        missing = [name for name in grid.names if name not in recording.variables]
+        if missing:
+            raise UserError(
+                f"{recording.session.path}: has no {missing[0]!r}, which mode=bayes needs; use mode=units"
+            )
+        tuning = infer_tuning(job.model, recording, grid, motion, prior, rounds=job.config.self_training)
+        session = job.data.vocabulary.index(recording.session_id)
+        set_tuning(job.model, job.model.rows(session), tuning)
+
+
+def draw_behaviour(job: _Job, *, seed: int) -> None:
+    """Give the training bins without labels behaviour drawn from its posterior, for the steps that follow.
+
+    Drawing (and not taking the best guess) keeps the uncertainty: over many draws the training sees the posterior: the
+    stochastic form of expectation-maximisation (Celeux & Diebolt 1985).
+    """
+    grid, motion = job.grid, job.motion
+    assert motion is not None
+    chain = with_unknown(make_motion(grid, motion), motion)
+    generator = np.random.default_rng(seed)
+    model = job.model.eval()
+    for recording in job.data.recordings:
+        if not all(name in recording.variables for name in grid.names):
+            continue
+        for span in recording.part("train"):
+            log_likelihood = torch.cat(
+                [
+                    grid_log_likelihood(model, batch, grid, unknown=True)[0]
+                    for batch in job.data.batches_of(recording, _pieces(span, 4 * job.data.context_bins))
+                ]
+            ).double().numpy()  # fmt: skip
+            cells = grid.cells({name: recording.variable(name, span) for name in grid.names})
+            labelled = (cells >= 0).nonzero()[0]
+            log_likelihood[labelled] = -1e6
+            log_likelihood[labelled, cells[labelled]] = 0
+            filtered, _ = forward(log_likelihood, chain)
+            path = sample_path(filtered, chain, generator)
+            for name in grid.names:
+                values = grid.values(name)
+                known = path < len(grid)
+                drawn = values[path.clip(max=len(grid) - 1)]
+                recording.draw(name, span, Binned(values=drawn, known=known))
+
+
+def _pieces(span: Span, size: int) -> list[Span]:
+    size = max(1, size)
+    return [
+        Span(epoch=span.epoch, start=a, stop=min(a + size, span.stop))
+        for a in range(span.start, span.stop, size)
+    ]
+
+
+def freeze(model: Neuroformer, mode: str, *, n_sessions: int, n_rows: int) -> list[RemovableHandle]:
+    """Let learn what a mode lets learn; returns hooks to be removed before another mode is chosen.
+
+    Args:
+        model: the model.
+        mode: units, heads or full.
+        n_sessions: sessions before the new ones.
+        n_rows: units before the new ones.
+    """
+    if mode == "full":
+        model.requires_grad_(True)
+        return []
+    hooks = learn_new_sessions_only(model, n_sessions=n_sessions, n_rows=n_rows)
+    if mode == "heads" and model.readout is not None:
+        for part in (model.readout.heads, model.readout.mix, model.readout.pool):
+            part.requires_grad_(True)
+    return hooks
+
+
+def learn_new_sessions_only(model: Neuroformer, *, n_sessions: int, n_rows: int) -> list[RemovableHandle]:
     """Freeze everything but the rows of sessions past the first `n_sessions` and of units past the first `n_rows`.
 
     Tables keep one parameter for old and new rows, so the old rows' gradient is set to zero; without weight decay on
     tables, Adam then leaves them untouched.
     """
     model.requires_grad_(False)
+    hooks: list[RemovableHandle] = []
     for tables, n_old in ((model.unit_tables(), n_rows), (model.session_tables(), n_sessions)):
         for parameter in tables:
             parameter.requires_grad_(True)
-            parameter.register_hook(_zero_first(n_old))
+            hooks.append(parameter.register_hook(_zero_first(n_old)))
     for session in range(n_sessions, len(model.train_bins)):
         for parameter in model.own_parameters(session):
             parameter.requires_grad_(True)
+    return hooks
 
 
 def _zero_first(n: int) -> Any:
@@ -106,3 +292,19 @@ def _zero_first(n: int) -> Any:
         return kept
 
     return hook
+
+
+def _run_settings(job: _Job) -> PretrainConfig:
+    config = job.config
+    return PretrainConfig(
+        out=config.out,
+        overwrite=config.overwrite,
+        data=job.data.config,
+        model=job.model.config,
+        tasks=config.tasks or task_config(job.trained.settings.get("tasks", {})),
+        optim=config.optim,
+        val_every=config.val_every,
+        patience=config.patience,
+        seed=config.seed,
+        trainer=config.trainer,
+    )

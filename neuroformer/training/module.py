@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from neuroformer import __version__
 from neuroformer.batch import Batch
 from neuroformer.data import Vocabulary
+from neuroformer.data.motion import MotionCounts
 from neuroformer.errors import UserError
 from neuroformer.metrics import bits_per_spike
 from neuroformer.model import Neuroformer
 from neuroformer.model.attention import Block
 from neuroformer.model.observation import poisson_log_likelihood
+from neuroformer.model.tasks import draw_task, make_task
 from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.training import OptimConfig
-from neuroformer.training.tasks import draw_task, make_task
 
 
 class PretrainModule(L.LightningModule):
@@ -32,6 +33,7 @@ class PretrainModule(L.LightningModule):
         settings: the run's resolved configuration as builtins; travels in the checkpoint.
         seed: the randomness of step k (task, dropout) is a function of (seed, k), so that a resumed run repeats it.
         tasks: odds of the tasks.
+        motion: how decoded behaviour moves, counted in the labels; travels in the checkpoint.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class PretrainModule(L.LightningModule):
         settings: dict[str, Any],
         seed: int,
         tasks: TaskConfig | None = None,
+        motion: MotionCounts | None = None,
     ) -> None:
         """See the class."""
         super().__init__()
@@ -52,6 +55,7 @@ class PretrainModule(L.LightningModule):
         self.settings = settings
         self.seed = seed
         self.tasks = tasks or TaskConfig()
+        self.motion = motion
         rate = torch.cat([torch.as_tensor(entry.train_rate, dtype=torch.float32) for entry in vocabulary])
         self.register_buffer("null_log_rate", rate.log(), persistent=False)
         self.null_log_rate: Tensor
@@ -141,6 +145,7 @@ class PretrainModule(L.LightningModule):
             "n_levels": self.model.n_levels,
             "events_trained": self.events_trained,
             "validation": self.validation,
+            "motion": None if self.motion is None else self.motion.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -21,6 +21,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from neuroformer.data import RecordingsModule, Vocabulary
+from neuroformer.data.grid import make_grid
+from neuroformer.data.motion import MotionCounts, count_motion, paths_of
 from neuroformer.errors import UsageError, UserError
 from neuroformer.files import RunFolder
 from neuroformer.model import Neuroformer, context_bins
@@ -86,10 +88,32 @@ def context_of(model: ModelConfig, data: DataConfig) -> int:
     )
 
 
+def motion_of(data: RecordingsModule, before: MotionCounts | None = None) -> MotionCounts | None:
+    """How the decoded behaviour moves in the labels of the training part; None where nothing is inverted."""
+    grid = make_grid(data.vocabulary)
+    if grid is None:
+        return None
+    found = count_motion(grid, paths_of(grid, data.recordings))
+    return found if before is None else before + found
+
+
 def fit(
-    config: PretrainConfig, *, model: Neuroformer, data: RecordingsModule, folder: RunFolder
+    config: PretrainConfig,
+    *,
+    model: Neuroformer,
+    data: RecordingsModule,
+    folder: RunFolder,
+    motion: MotionCounts | None = None,
 ) -> dict[str, Any]:
-    """Train a model that is built already; the rest as `pretrain`."""
+    """Train a model that is built already; the rest as `pretrain`.
+
+    Args:
+        config: the settings.
+        model: the model.
+        data: its sessions.
+        folder: for the results.
+        motion: what was counted before of how behaviour moves.
+    """
     n_epochs, per_epoch = _steps_per_epoch(config)
     module = PretrainModule(
         model=model,
@@ -98,6 +122,7 @@ def fit(
         settings=dataclasses.asdict(config),
         seed=config.seed,
         tasks=config.tasks,
+        motion=motion_of(data, motion),
     )
     where: dict[str, Any] = {
         "dirpath": folder.path / "checkpoints",

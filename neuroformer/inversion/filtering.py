@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuroformer.decoding.motion import Motion
+from neuroformer.data.motion import Motion
 
 
 def forward(log_likelihood: np.ndarray, motion: Motion) -> tuple[np.ndarray, float]:
@@ -42,3 +42,22 @@ def smooth(log_likelihood: np.ndarray, motion: Motion, filtered: np.ndarray | No
         found[t] = filtered[t] * (motion.step @ (found[t + 1] / predicted))
         found[t] /= found[t].sum()
     return found
+
+
+def sample_path(filtered: np.ndarray, motion: Motion, generator: np.random.Generator) -> np.ndarray:
+    """A path drawn from p(all cells | all events), by filtering forward and drawing backward: (T,) cells.
+
+    Args:
+        filtered: (T, G) from `forward`.
+        motion: the chain.
+        generator: the draws.
+    """
+    path = np.empty(len(filtered), np.int64)
+    draws = generator.random(len(filtered))
+    weight = filtered[-1]
+    for t in range(len(filtered) - 1, -1, -1):
+        if t < len(filtered) - 1:
+            weight = filtered[t] * motion.step[:, path[t + 1]]
+        total = weight.cumsum()
+        path[t] = min(int(np.searchsorted(total, draws[t] * total[-1], side="right")), len(total) - 1)
+    return path

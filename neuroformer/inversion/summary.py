@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuroformer.decoding.grid import Axis
+from neuroformer.data.grid import Axis
 
 
 def posterior_mean(axis: Axis, probability: np.ndarray) -> np.ndarray:
