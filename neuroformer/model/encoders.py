@@ -128,9 +128,7 @@ class FrameConvolution(nn.Module):
         before = self._before(values, bins, known)
         # The convolution over three frames, one after the other: a frame's neighbours in time need not be those in the
         # stack.
-        oldest, older, own = (
-            F.conv2d(x, self.time.weight[:, :, k], stride=2, padding=1) for k in range(3)
-        )
+        oldest, older, own = (F.conv2d(x, self.time.weight[:, :, k], stride=2, padding=1) for k in range(3))
         y = own + older[before] + oldest[before[before]]
         assert self.time.bias is not None
         x = F.gelu(y + self.time.bias[:, None, None])

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from neuroformer.batch import Batch, Variable
 from neuroformer.model.context import CrossAttention, _key

@@ -40,7 +40,9 @@ def epochs_of(path: Path) -> list[Epoch]:
     return Recording(path, bin_s=BIN_S, split=SplitConfig(), context_bins=1).epochs
 
 
-def brute(times: np.ndarray, values: np.ndarray, epoch: Epoch, interval: float, period: float | None) -> Binned:
+def brute(
+    times: np.ndarray, values: np.ndarray, epoch: Epoch, interval: float, period: float | None
+) -> Binned:
     """Bin by bin: the mean of what is there, else the last sample of the epoch for up to 1.5 intervals."""
     at = epoch.bin_of(times)
     values = values.reshape(len(values), -1).astype(float)
@@ -57,7 +59,11 @@ def brute(times: np.ndarray, values: np.ndarray, epoch: Epoch, interval: float, 
                 found[k] = np.angle(turn) % (2 * np.pi) * period / (2 * np.pi)
             continue
         before = np.nonzero((at < k) & (at >= 0))[0]
-        if len(before) and good[before[-1]] and k * BIN_S + epoch.start - times[before[-1]] < 1.4999 * interval:
+        if (
+            len(before)
+            and good[before[-1]]
+            and k * BIN_S + epoch.start - times[before[-1]] < 1.4999 * interval
+        ):
             known[k] = True
             found[k] = values[before[-1]] if period is None else values[before[-1]] % period
     return Binned(values=found, known=known)
@@ -111,7 +117,9 @@ def test_nothing_between_two_bins_of_a_stretch_without_samples(write: Write) -> 
 
 def test_a_value_is_never_held_longer_than_one_and_a_half_intervals(write: Write) -> None:
     slow = np.arange(0, 20, 0.5)
-    times = np.concatenate([slow, slow + 40])  # for 20 s nothing: the mean interval is longer than the real one
+    times = np.concatenate(
+        [slow, slow + 40]
+    )  # for 20 s nothing: the mean interval is longer than the real one
     path = write(behavior={"x": series(times, np.ones(len(times)))})
     read = reader(path)
     assert read.interval_s == pytest.approx(0.5)
@@ -199,7 +207,11 @@ def test_columns_of_the_trial_table_hold_from_start_to_stop(write: Write) -> Non
 def test_a_trial_table_without_trials_or_without_values_knows_nothing(write: Write) -> None:
     epoch = epochs_of(write())[0]
     for n in (0, 2):
-        table = {"start": np.arange(n) * 1.0, "stop": np.arange(n) + 0.5, "side": np.array([""] * n, dtype="U4")}
+        table = {
+            "start": np.arange(n) * 1.0,
+            "stop": np.arange(n) + 0.5,
+            "side": np.array([""] * n, dtype="U4"),
+        }
         found = reader(write(f"t{n}", trials=table), "side", source="trials").binned(epoch, 0, 100)
         assert not found.known.any()
 
@@ -237,11 +249,15 @@ def test_when_masks_frames(write: Write) -> None:
     times = np.arange(0, 60, 0.5)
     frames = np.zeros((120, 2, 2), np.uint8)
     path = write(stimulus={"film": series(times, frames, kind="frames"), "on": series(times, times)})
-    found = reader(path, "film", source="stimulus", role="context", when="on > 30").frames(epochs_of(path)[0], 200, 400)
+    found = reader(path, "film", source="stimulus", role="context", when="on > 30").frames(
+        epochs_of(path)[0], 200, 400
+    )
     assert found.bins.tolist() == list(range(305, 400, 5))
 
 
-def test_frames_appear_once_and_those_shortly_before_come_along(write: Write, rng: np.random.Generator) -> None:
+def test_frames_appear_once_and_those_shortly_before_come_along(
+    write: Write, rng: np.random.Generator
+) -> None:
     times = np.arange(0, 60, 0.25)
     pixels = rng.integers(0, 255, (240, 3, 5, 2)).astype(np.float32)
     pixels[100] = np.nan
@@ -266,7 +282,9 @@ def test_of_several_frames_in_a_bin_the_last_counts(write: Write) -> None:
     inside = found.bins >= 100
     assert found.bins[inside].tolist() == list(range(100, 110))
     at = epoch.bin_of(times)
-    assert found.values[inside][:, 0, 0, 0].tolist() == [float(np.nonzero(at == k)[0][-1]) for k in range(100, 110)]
+    assert found.values[inside][:, 0, 0, 0].tolist() == [
+        float(np.nonzero(at == k)[0][-1]) for k in range(100, 110)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -276,8 +294,16 @@ def test_of_several_frames_in_a_bin_the_last_counts(write: Write) -> None:
         ("x", {"source": "stimulus"}, r"no stimulus 'x'; it has film"),
         ("x", {"source": "trials"}, r"no column 'x' of trials/; it has angle, contrast, side, start, stop"),
         ("two", {}, r"'two' has 2 categorical values per sample, expected one"),
-        ("film", {"source": "stimulus"}, r"variables\.film\.role=both: frames are not decoded, use role=context"),
-        ("x", {"kind": "categorical"}, r"variables\.x\.kind=categorical: .* says continuous; leave the key out"),
+        (
+            "film",
+            {"source": "stimulus"},
+            r"variables\.film\.role=both: frames are not decoded, use role=context",
+        ),
+        (
+            "x",
+            {"kind": "categorical"},
+            r"variables\.x\.kind=categorical: .* says continuous; leave the key out",
+        ),
         ("side", {"source": "trials", "kind": "continuous"}, r"kind=continuous: .* has words there"),
         ("x", {"when": "speed > 2"}, r"no behavior 'speed'"),
         ("x", {"when": "c > 0"}, r"when='c > 0': 'c' is categorical .*expected numbers"),
