@@ -14,12 +14,12 @@ Legend: B rows, T bins, T' = T − first, W width, G grid cells, F features, N u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from neuroformer.batch import Batch
 from neuroformer.model.attention import rotary_angles, rotate
@@ -251,17 +251,17 @@ class CrossAttention(nn.Module):
         Returns:
             (B, Q, W).
         """
-        n_rows, n_pairs = len(query), query.shape[-1] // self.heads // 2
+        n_pairs = query.shape[-1] // self.heads // 2
         q = self.query(self.norm_query(query)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = self.key_value(self.norm_token(tokens)).chunk(2, dim=-1)
         k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (k, v))
+        # The null token has no time, so that the result depends on differences of times alone.
+        null = q @ self.null.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1)  # (B, heads, Q, 1)
         q = rotate(q, rotary_angles(time, n_pairs, 4 * self.longest))
         k = rotate(k, rotary_angles(bins, n_pairs, 4 * self.longest))
-        null = self.null.expand(n_rows, -1, -1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = torch.cat([null, k], 2), torch.cat([torch.zeros_like(null), v], 2)
-        seen = F.pad(mask, (1, 0), value=True).unsqueeze(1)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        found: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        match = (q @ k.mT).masked_fill(~mask.unsqueeze(1), -torch.inf)
+        weight = (torch.cat([null, match], -1) / math.sqrt(2 * n_pairs)).softmax(-1)
+        found: Tensor = self.out((weight[..., 1:] @ v).transpose(1, 2).flatten(2))
         return found
 
 
