@@ -43,7 +43,7 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid, *, unknown
     seen = make_task("decode", batch, model.variables).seen
     base = _base(model, _known(seen, grid))  # (B, T', N)
     base_unknown = _base(model, seen) if unknown else base
-    counts = seen.counts(scored_only=True) * seen.unit_mask.unsqueeze(1)
+    counts = seen.counts(scored_only=True).to(base.dtype) * seen.unit_mask.unsqueeze(1)
     rest = path.present(seen, without=grid.names)
     past, looked = path.past(seen)
     rest = replace(rest, total=rest.total + past, known=rest.known | looked)
