@@ -35,13 +35,19 @@ class FrameStack:
     values: Tensor
     """(B, S, C, H, W) float."""
     bins: Tensor
-    """(B, S) int64: bin in which each frame appears."""
+    """(B, S) int64: bin in which each frame appears, below 0 if before the chunk."""
     known: Tensor
     """(B, S) bool: true for a real frame."""
 
     def hide(self, rows: Tensor) -> FrameStack:
         """The same, unknown in the rows (B,) that are true."""
         return replace(self, known=self.known & ~rows.unsqueeze(1))
+
+    def shown(self, first: int, stop: int, horizon: int) -> Tensor:
+        """(B, stop − first) bool: whether bins [first, stop) see a frame of the last `horizon` bins or their own."""
+        time = torch.arange(first, stop, device=self.bins.device)
+        lag = time.unsqueeze(-1) - self.bins.unsqueeze(1)
+        return ((lag >= 0) & (lag <= horizon) & self.known.unsqueeze(1)).any(-1)
 
 
 @dataclass(frozen=True, kw_only=True)

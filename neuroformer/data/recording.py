@@ -148,7 +148,7 @@ class Recording:
         if all_labels or reader.config.role == "context":
             return found
         taken = self.unlabelled[span.epoch][span.start : span.stop]
-        found = Binned(values=found.values, known=found.known & ~taken)
+        found = found.where(~taken)
         if not drawn or name not in self._drawn:
             return found
         other, inside = self._drawn[name][span.epoch], slice(span.start, span.stop)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from neuroformer.settings.variables import CONDITION, VariableConfig
 
 _FEW_NUMBERS = 12  # as many distinct values of a trial column are categories
 _HOLD = 1.5  # sample intervals that a value holds
+_SOME = 200  # samples that the interval is learned from
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +36,13 @@ class Binned:
     values: np.ndarray
     known: np.ndarray
 
+    def where(self, known: np.ndarray) -> Binned:
+        """The same, known where `known` (T,) says so too, and 0 elsewhere."""
+        known = self.known & known
+        values = self.values.copy()
+        values[~known] = 0
+        return Binned(values=values, known=known)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frames:
@@ -41,7 +50,7 @@ class Frames:
 
     Attributes:
         values: (S, C, H, W) float32.
-        bins: (S,) int64, the bin in which each frame appears.
+        bins: (S,) int64, the bin in which each frame appears; of one that is there from before, that before.
     """
 
     values: np.ndarray
@@ -119,6 +128,7 @@ class VariableReader:
                 )
             read = session.behavior_info if config.source == "behavior" else session.stimulus_info
             self.info = read(name)
+        self._stored = self.info
         if config.cuts:
             self.info = self._cut_info()
         if self.info.kind == "categorical" and self.info.shape != ():
@@ -130,6 +140,9 @@ class VariableReader:
             raise UserError(
                 f"data.variables.{name}.role={config.role}: frames are not decoded, use role=context"
             )
+        self._conditions: dict[str, VariableReader] = {}
+        if config.when:
+            self._reader_of(config.when)  # refuses what cannot be asked
         if config.kind is not None and config.kind != self.info.kind and config.source != "trials":
             raise UserError(
                 f"data.variables.{name}.kind={config.kind}: {session.path} says {self.info.kind}; leave the key out"
@@ -172,10 +185,18 @@ class VariableReader:
                 return ()
         return (int(np.prod(self.info.shape, dtype=int)),)
 
-    @property
+    @cached_property
     def interval_s(self) -> float:
-        """Seconds between samples; 0 for trials."""
-        return 1 / self.info.rate if self.info.rate > 0 else 0.0
+        """Seconds between samples; 0 for trials.
+
+        Where nothing was sampled for long the mean interval is longer than that between neighbours, of which the
+        median counts.
+        """
+        if self.config.source == "trials" or self.info.rate <= 0:
+            return 0.0
+        mean = 1 / self.info.rate
+        times = self._read(self.info.first, self.info.first + _SOME * mean).timestamps
+        return min(mean, float(np.median(np.diff(times)))) if len(times) > 10 else mean
 
     def binned(self, epoch: Epoch, start: int, stop: int) -> Binned:
         """Bins [start, stop) of an epoch, `start` ≥ 0."""
@@ -191,17 +212,24 @@ class VariableReader:
             found = replace(found, values=np.where(found.known, self._codes[found.values], 0))
         if not self.config.when:
             return found
-        return replace(found, known=found.known & self.holds(self.config.when, epoch, start, stop))
+        return found.where(self.holds(self.config.when, epoch, start, stop))
 
     def frames(self, epoch: Epoch, start: int, stop: int) -> Frames:
-        """The frames that appear in bins [start, stop) of an epoch, and the one that stands at its start."""
-        first = float(epoch.time_of(start)) - _HOLD * self.interval_s
-        series = self._read(max(first, float(epoch.start)), float(epoch.time_of(stop)))
+        """The frames that appear in bins [start, stop) of an epoch, and those not long before.
+
+        These are the one that stands at the start and the two before it, for encoders that see changes.
+        """
+        margin = 1e-3 * epoch.bin_s
+        first = float(epoch.time_of(start)) - 3 * _HOLD * self.interval_s
+        series = self._read(max(first, float(epoch.start)) - margin, float(epoch.time_of(stop)))
         values = series.values.astype(np.float32)
         values = values[:, None] if values.ndim == 3 else values.transpose(0, 3, 1, 2)
-        bins = np.maximum(epoch.bin_of(series.timestamps), start)
-        kept = (bins < stop) & np.isfinite(values).all((1, 2, 3))
+        bins = epoch.bin_of(series.timestamps)
+        kept = (bins >= 0) & (bins < stop) & np.isfinite(values).all((1, 2, 3))
         kept[:-1] &= bins[1:] > bins[:-1]  # of several frames in a bin the last
+        if self.config.when and kept.any():
+            low = int(bins[kept][0])
+            kept[kept] = self.holds(self.config.when, epoch, low, stop)[bins[kept] - low]
         return Frames(values=values[kept], bins=bins[kept])
 
     def _read(self, start: float, stop: float) -> TimeSeries:
@@ -214,21 +242,22 @@ class VariableReader:
         margin = 1e-3 * epoch.bin_s
         series = self._read(max(first - hold_s, float(epoch.start)) - margin, last + margin)
         n_bins, at = stop - start, epoch.bin_of(series.timestamps) - start
-        values = series.values.reshape(len(series), -1)
+        values = series.values.reshape(len(series), int(np.prod(self.info.shape, dtype=int)))
         categorical = series.kind == "categorical"  # as stored: cuts come later
         good = (values[:, 0] >= 0) if categorical else np.isfinite(values).all(1)
         inside = (at >= 0) & (at < n_bins)
         # The last sample of each bin, of an earlier one where the bin has none: it holds for `hold_s`.
         newest = np.full(n_bins, -1)
         np.maximum.at(newest, at[inside], np.nonzero(inside)[0])
-        before = np.nonzero(at < 0)[0]
+        before = np.nonzero((at < 0) & (at >= -start))[0]
         newest[0] = max(newest[0], before[-1] if len(before) else -1)
         empty = np.bincount(at[inside], minlength=n_bins)[:n_bins] == 0
         newest = np.maximum.accumulate(newest)
         edge = first + np.arange(n_bins) * epoch.bin_s
         known = newest >= 0
         if len(series):
-            known &= np.where(empty, edge - series.timestamps[newest] < hold_s, True) & good[newest]
+            held_s = edge - series.timestamps[newest]
+            known &= np.where(empty, held_s < hold_s - margin, True) & good[newest]
         if categorical:
             labels = np.zeros(n_bins, np.int64)
             labels[known] = values[newest[known], 0]
@@ -237,38 +266,43 @@ class VariableReader:
         if len(series):
             held = known & empty
             found[held] = values[newest[held]]
+            if series.period is not None:
+                found[held] %= series.period
             use = inside & good
-            mean, some = self._bin_means(values[use], at[use], n_bins)
+            mean, some = self._bin_means(values[use], at[use], n_bins, series.period)
             found[some] = mean[some]
             known = np.where(empty, known, some)
             found[~known] = 0
         return Binned(values=found, known=known)
 
-    def _bin_means(self, values: np.ndarray, at: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
+    @staticmethod
+    def _bin_means(
+        values: np.ndarray, at: np.ndarray, n_bins: int, period: float | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Mean of the samples of each bin (of their directions, if circular), and where there are any."""
         n = np.bincount(at, minlength=n_bins)
-        if self.info.period is None:
+        if period is None:
             parts = [values]
         else:
-            angle = values * (2 * np.pi / self.info.period)
+            angle = values * (2 * np.pi / period)
             parts = [np.cos(angle), np.sin(angle)]
         sums = []
         for part in parts:
             total = np.zeros((n_bins, values.shape[1]))
             np.add.at(total, at, part)
             sums.append(total / np.maximum(n, 1)[:, None])
-        if self.info.period is None:
+        if period is None:
             return sums[0], n > 0
-        return np.arctan2(sums[1], sums[0]) % (2 * np.pi) * (self.info.period / (2 * np.pi)), n > 0
+        return np.arctan2(sums[1], sums[0]) % (2 * np.pi) * (period / (2 * np.pi)), n > 0
 
     @cached_property
     def _trial_codes(self) -> tuple[np.ndarray, np.ndarray]:
         """(K,) value or label of each trial, and whether it is known."""
         column = self.session.trials[self.name]
-        if self.info.kind == "continuous":
+        if self._stored.kind == "continuous":
             return column.astype(np.float32), np.isfinite(column.astype(float))
         text = np.array([_label(v) for v in column])
-        return np.searchsorted(np.array(self.info.labels), text), text != ""
+        return np.searchsorted(np.array(self._stored.labels), text), text != ""
 
     def _trial_info(self) -> SeriesInfo:
         trials = self.session.trials
@@ -281,7 +315,8 @@ class VariableReader:
         if column.ndim > 1 or not (numbers or column.dtype.kind in "OSU"):
             raise UserError(f"{self.session.path}: trials/{self.name}: expected one number or word per trial")
         labels = sorted({_label(v) for v in column} - {""})
-        kind = self.config.kind or ("continuous" if numbers and len(labels) > _FEW_NUMBERS else "categorical")
+        many = len(labels) > _FEW_NUMBERS or bool(self.config.cuts)
+        kind = self.config.kind or ("continuous" if numbers and many else "categorical")
         if kind == "continuous" and not numbers:
             raise UserError(
                 f"data.variables.{self.name}.kind=continuous: {self.session.path} has words there"
@@ -289,28 +324,46 @@ class VariableReader:
         return SeriesInfo(n_samples=len(column), shape=(), dtype=column.dtype,
                           kind="continuous" if kind == "continuous" else "categorical", unit="",
                           labels=tuple(labels) if kind == "categorical" else (), period=None,
-                          first=float(trials["start"].min(initial=0)), last=0.0)  # fmt: skip
+                          first=0.0, last=0.0)  # fmt: skip
 
     def _trials(self, epoch: Epoch, start: int, stop: int) -> Binned:
         values, good = self._trial_codes
         begin, end = self.session.trials["start"], self.session.trials["stop"]
+        if not len(begin):
+            width = () if self._stored.kind == "categorical" else (1,)
+            none = np.zeros((stop - start, *width), np.float32 if width else np.int64)
+            return Binned(values=none, known=np.zeros(stop - start, bool))
         middle = np.asarray(epoch.time_of(np.arange(start, stop))) + 0.5 * epoch.bin_s
         order = np.argsort(begin, kind="stable")
         trial = order[np.clip(np.searchsorted(begin[order], middle, side="right") - 1, 0, None)]
         known = (begin[trial] <= middle) & (middle < end[trial]) & good[trial]
         found = np.where(known, values[trial], 0)
-        if self.info.kind == "categorical":
+        if self._stored.kind == "categorical":
             return Binned(values=found.astype(np.int64), known=known)
         return Binned(values=found.astype(np.float32)[:, None], known=known)
+
+    def _reader_of(self, condition: str) -> VariableReader:
+        """Of the variable that a condition is about."""
+        match = CONDITION.fullmatch(condition)
+        assert match is not None
+        if condition not in self._conditions:
+            kind: Literal["continuous"] | None = "continuous" if self.config.source == "trials" else None
+            other = replace(self.config, when="", role="context", kind=kind, series="", cuts=[])
+            reader = VariableReader(self.session, match["name"], other)
+            if reader.info.kind != "continuous":
+                raise UserError(
+                    f"when={condition!r}: {match['name']!r} is {reader.info.kind} in {self.session.path}, expected "
+                    "numbers to compare with"
+                )
+            self._conditions[condition] = reader
+        return self._conditions[condition]
 
     def holds(self, condition: str, epoch: Epoch, start: int, stop: int) -> np.ndarray:
         """(T,) bool: where a condition on a variable of the same source is known to hold."""
         match = CONDITION.fullmatch(condition)
         assert match is not None
-        config = replace(self.config, when="", role="context", kind=None, series="", cuts=[])
-        found = VariableReader(self.session, match["name"], config).binned(epoch, start, stop)
-        values = found.values if found.values.ndim == 1 else found.values[:, 0]
-        values = np.abs(values) if match["abs"] else values
+        found = self._reader_of(condition).binned(epoch, start, stop)
+        values = np.abs(found.values[:, 0]) if match["abs"] else found.values[:, 0]
         compare = {">": np.greater, "<": np.less, ">=": np.greater_equal, "<=": np.less_equal}[match["sign"]]
         result: np.ndarray = found.known & compare(values, float(match["number"]))
         return result

@@ -9,6 +9,8 @@ import numpy as np
 
 from neuroformer.data.motion import Motion
 
+_LEAST = 1e-300  # probability of what a chain excludes: evidence for nothing else must not end in 0 / 0
+
 
 def forward(log_likelihood: np.ndarray, motion: Motion) -> tuple[np.ndarray, float]:
     """p(cell at t | events up to t), and the log-likelihood of all.
@@ -25,7 +27,7 @@ def forward(log_likelihood: np.ndarray, motion: Motion) -> tuple[np.ndarray, flo
     peak = log_likelihood.max(1)
     likelihood = np.exp(log_likelihood - peak[:, None])
     for t, here in enumerate(likelihood):
-        joint = prior * here
+        joint = np.maximum(prior, _LEAST) * here
         norm = joint.sum()
         found[t] = joint / norm
         total += float(np.log(norm) + peak[t])
@@ -38,9 +40,10 @@ def smooth(log_likelihood: np.ndarray, motion: Motion, filtered: np.ndarray | No
     filtered = forward(log_likelihood, motion)[0] if filtered is None else filtered
     found = filtered.copy()
     for t in range(len(found) - 2, -1, -1):
-        predicted = filtered[t] @ motion.step
-        found[t] = filtered[t] * (motion.step @ (found[t + 1] / predicted))
-        found[t] /= found[t].sum()
+        predicted = np.maximum(filtered[t] @ motion.step, _LEAST)
+        joint = filtered[t] * (motion.step @ (found[t + 1] / predicted))
+        norm = joint.sum()
+        found[t] = joint / norm if norm > 0 else filtered[t]
     return found
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from neuroformer.batch import Batch
+from neuroformer.batch import Batch, Variable
 from neuroformer.data.grid import Grid
 from neuroformer.model import Neuroformer
 from neuroformer.model.context import Present
@@ -41,11 +41,11 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid, *, unknown
     path = model.context_path
     assert path is not None
     seen = make_task("decode", batch, model.variables).seen
-    mean, variance, _ = model.without_context(seen)
-    base = mean + 0.5 * variance  # (B, T', N)
-    counts = seen.counts(scored_only=True) * seen.unit_mask.unsqueeze(1)
+    base = _base(model, _known(seen, grid))  # (B, T', N)
+    base_unknown = _base(model, seen) if unknown else base
+    counts = seen.counts(scored_only=True).to(base.dtype) * seen.unit_mask.unsqueeze(1)
     rest = path.present(seen, without=grid.names)
-    past, looked = path.past(seen, rest.total)
+    past, looked = path.past(seen)
     rest = replace(rest, total=rest.total + past, known=rest.known | looked)
     tokens = value_tokens(model, grid)
     weight = path.tuning.mean[seen.unit_row] + path.common  # (B, N, F)
@@ -56,9 +56,11 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid, *, unknown
         one = Present(total=rest.total[:, :1], product=rest.product[:, :1], known=rest.known[:, :1])
         features = path.mixed(_at_cells(one, tokens, slice(None)))[:, 0]  # (B, G, F)
         tuned = features @ weight.mT + 0.5 * features.square() @ spread.mT  # (B, G, N)
-        if unknown:
-            tuned = torch.cat([tuned, torch.zeros_like(tuned[:, :1])], 1)
-        return counts @ tuned.mT - (base.exp() * mask.unsqueeze(1)) @ tuned.exp().mT
+        found = counts @ tuned.mT - (base.exp() * mask.unsqueeze(1)) @ tuned.exp().mT
+        if not unknown:
+            return found
+        more = (counts * (base_unknown - base)).sum(-1) - (base_unknown.exp() * mask.unsqueeze(1)).sum(-1)
+        return torch.cat([found, more.unsqueeze(-1)], -1)
     found = base.new_empty(*base.shape[:2], len(grid))
     size = max(1, _AT_ONCE // max(1, base.numel()))
     for first in range(0, len(grid), size):
@@ -70,8 +72,22 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid, *, unknown
         return found
     features = path.mixed(_without(rest, model, grid)).unsqueeze(2)
     tuned = features @ weight.mT.unsqueeze(1) + 0.5 * features.square() @ spread.mT.unsqueeze(1)
+    tuned = tuned + (base_unknown - base).unsqueeze(2)
     rate = (base.unsqueeze(2) + tuned).exp() * mask[:, None, None]
     return torch.cat([found, (counts.unsqueeze(2) * tuned).sum(-1) - rate.sum(-1)], -1)
+
+
+def _base(model: Neuroformer, batch: Batch) -> Tensor:
+    """(B, T', N) log-intensities without tuning to context."""
+    mean, variance, _ = model.without_context(batch)
+    return mean + 0.5 * variance
+
+
+def _known(batch: Batch, grid: Grid) -> Batch:
+    """The batch with the grid's variables known: the slow state is another one where behaviour is known."""
+    known = torch.ones_like(batch.scored)
+    shown = {name: Variable(values=known, known=known) for name in grid.names}
+    return replace(batch, variables=batch.variables | shown)
 
 
 def _without(rest: Present, model: Neuroformer, grid: Grid) -> Present:

@@ -14,12 +14,12 @@ Legend: B rows, T bins, T' = T − first, W width, G grid cells, F features, N u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from neuroformer.batch import Batch
 from neuroformer.model.attention import rotary_angles, rotate
@@ -62,6 +62,7 @@ class Context(nn.Module):
         """See the class."""
         super().__init__()
         self.shapes = {shape.name: shape for shape in variables}
+        self.decoded = [shape.name for shape in variables if shape.is_decoded]
         self.width, self.heads = width, heads
         self.encoders = nn.ModuleDict({_key(s.name): make_encoder(s, width) for s in variables})
         # What stands for a variable that is not known.
@@ -110,7 +111,7 @@ class Context(nn.Module):
     def features(self, batch: Batch) -> Tensor:
         """(B, T', F) features g of the bins from `batch.first_scored` on; 0 where nothing is known."""
         here = self.present(batch)
-        past, seen = self.past(batch, here.total)
+        past, seen = self.past(batch)
         return self.mixed(replace(here, total=here.total + past, known=here.known | seen))
 
     def mixed(self, here: Present) -> Tensor:
@@ -156,19 +157,23 @@ class Context(nn.Module):
         found: Tensor = self.encoders[_key(name)](values)
         return found
 
-    def past(self, batch: Batch, present: Tensor) -> tuple[Tensor, Tensor]:
-        """What each bin's query finds at times in [t − horizon, t]: (B, T', W), and whether it found anything."""
+    def past(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What each bin's query finds at times in [t − horizon, t]: (B, T', W), and whether it found anything.
+
+        The query is made of the variables that are not decoded: the others must not matter but by their own tokens.
+        """
         first = batch.first_scored
         nothing = batch.scored.new_zeros(batch.scored.shape[0], batch.n_bins - first)
         if self.attention is None:
-            return present.new_zeros(()), nothing
+            return self.common.new_zeros(()), nothing
         tokens, bins, horizon, known = self.past_tokens(batch)
         if tokens.shape[1] == 0:
-            return present.new_zeros(()), nothing
+            return self.common.new_zeros(()), nothing
         time = torch.arange(first, batch.n_bins, device=tokens.device).expand(len(tokens), -1)
         lag = time.unsqueeze(-1) - bins.unsqueeze(1)  # (B, T', M)
         mask = (lag >= 0) & (lag <= horizon) & known.unsqueeze(1)
-        return self.attention(present, time, tokens, bins, mask), mask.any(-1)
+        query = self.present(batch, without=self.decoded).total
+        return self.attention(query, time, tokens, bins, mask), mask.any(-1)
 
     def past_tokens(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Tokens of the variables that are looked back at.
@@ -185,7 +190,7 @@ class Context(nn.Module):
                 stack = batch.frames.get(name)
                 if stack is None:
                     continue
-                token = self.encoders[_key(name)](stack.values)  # (B, S, P, W)
+                token = self.encoders[_key(name)](stack.values, stack.bins, stack.known)  # (B, S, P, W)
                 per = token.shape[2]
                 bins, known = (x.repeat_interleave(per, 1) for x in (stack.bins, stack.known))
                 token = token.flatten(1, 2)
@@ -246,17 +251,17 @@ class CrossAttention(nn.Module):
         Returns:
             (B, Q, W).
         """
-        n_rows, n_pairs = len(query), query.shape[-1] // self.heads // 2
+        n_pairs = query.shape[-1] // self.heads // 2
         q = self.query(self.norm_query(query)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = self.key_value(self.norm_token(tokens)).chunk(2, dim=-1)
         k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (k, v))
+        # The null token has no time, so that the result depends on differences of times alone.
+        null = q @ self.null.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1)  # (B, heads, Q, 1)
         q = rotate(q, rotary_angles(time, n_pairs, 4 * self.longest))
         k = rotate(k, rotary_angles(bins, n_pairs, 4 * self.longest))
-        null = self.null.expand(n_rows, -1, -1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = torch.cat([null, k], 2), torch.cat([torch.zeros_like(null), v], 2)
-        seen = F.pad(mask, (1, 0), value=True).unsqueeze(1)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        found: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        match = (q @ k.mT).masked_fill(~mask.unsqueeze(1), -torch.inf)
+        weight = (torch.cat([null, match], -1) / math.sqrt(2 * n_pairs)).softmax(-1)
+        found: Tensor = self.out((weight[..., 1:] @ v).transpose(1, 2).flatten(2))
         return found
 
 

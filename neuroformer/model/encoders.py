@@ -33,6 +33,7 @@ class VariableShape:
         is_decoded: whether it is predicted from events.
         encoder: conv or patches, for frames.
         source: where it is read: behavior, stimulus or trials.
+        stays: bins that a frame stays at most; frames further apart are not seen as one after the other. None: any.
     """
 
     name: str
@@ -50,6 +51,7 @@ class VariableShape:
     is_decoded: bool = True
     encoder: str = "conv"
     source: str = "behavior"
+    stays: int | None = None
 
 
 class BumpEncoder(nn.Module):
@@ -112,21 +114,40 @@ class FrameConvolution(nn.Module):
 
     def __init__(self, shape: VariableShape, width: int, channels: int = 16) -> None:
         super().__init__()
-        self.mean, self.scale = shape.mean[0], shape.scale[0]
+        self.mean, self.scale, self.stays = shape.mean[0], shape.scale[0], shape.stays
         self.time = nn.Conv3d(shape.shape[0], channels, (3, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
         self.space = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
         self.pool = nn.AdaptiveAvgPool2d(4)  # a 4 × 4 map, so that place is kept
         self.linear = nn.Linear(2 * channels * 16, width)
 
-    def forward(self, values: Tensor) -> Tensor:
-        """(B, S, C, H, W) → (B, S, 1, W)."""
-        x = ((values - self.mean) / self.scale).transpose(1, 2)  # (B, C, S, H, W)
-        x = F.gelu(self.time(F.pad(x, (0, 0, 0, 0, 2, 0), mode="replicate")))  # only frames before
-        x = x.transpose(1, 2)
-        n_rows, n_frames = x.shape[:2]
-        x = self.pool(F.gelu(self.space(x.flatten(0, 1)))).flatten(1)
+    def forward(self, values: Tensor, bins: Tensor | None = None, known: Tensor | None = None) -> Tensor:
+        """(B, S, C, H, W), (B, S) bins in order of time and whether each is known → (B, S, 1, W).
+
+        Where there is no frame shortly before one, it stands for those before it.
+        """
+        x = ((values - self.mean) / self.scale).flatten(0, 1)
+        n_rows, n_frames = values.shape[:2]
+        before = self._before(values, bins, known)
+        # The convolution over three frames, one after the other: a frame's neighbours in time need not be those in the
+        # stack.
+        oldest, older, own = (F.conv2d(x, self.time.weight[:, :, k], stride=2, padding=1) for k in range(3))
+        y = own + older[before] + oldest[before[before]]
+        assert self.time.bias is not None
+        x = F.gelu(y + self.time.bias[:, None, None])
+        x = self.pool(F.gelu(self.space(x))).flatten(1)
         found: Tensor = self.linear(x).view(n_rows, n_frames, 1, -1)
         return found
+
+    def _before(self, values: Tensor, bins: Tensor | None, known: Tensor | None) -> Tensor:
+        """(B · S,) place of the frame before each, its own where there is none."""
+        n_rows, n_frames = values.shape[:2]
+        there = torch.ones(n_rows, n_frames, dtype=torch.bool, device=values.device)
+        there[:, :1] = False
+        if known is not None:
+            there[:, 1:] &= known[:, :-1]
+        if bins is not None and self.stays is not None:
+            there[:, 1:] &= bins.diff(dim=1) <= self.stays
+        return torch.arange(n_rows * n_frames, device=values.device) - there.flatten().long()
 
 
 class FramePatches(nn.Module):
@@ -141,8 +162,8 @@ class FramePatches(nn.Module):
         self.linear = nn.Linear(n_channels * self.size[0] * self.size[1], width)
         self.place = nn.Parameter(0.02 * torch.randn(16, width))
 
-    def forward(self, values: Tensor) -> Tensor:
-        """(B, S, C, H, W) → (B, S, 16, W)."""
+    def forward(self, values: Tensor, bins: Tensor | None = None, known: Tensor | None = None) -> Tensor:
+        """(B, S, C, H, W) → (B, S, 16, W); each frame for itself."""
         x = F.pad((values - self.mean) / self.scale, self.padding)
         x = x.unflatten(-1, (4, self.size[1])).unflatten(-3, (4, self.size[0]))  # (B, S, C, 4, h, 4, w)
         x = x.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)

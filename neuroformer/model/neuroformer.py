@@ -288,7 +288,7 @@ class Neuroformer(nn.Module):
         for i, shape in enumerate(s for s in self.variables.values() if s.is_input):
             if shape.kind == "frames":
                 stack = batch.frames.get(shape.name)
-                known = None if stack is None else stack.known.any(1, keepdim=True)
+                known = None if stack is None else stack.shown(first, batch.n_bins, shape.horizon)
             else:
                 variable = batch.variables.get(shape.name)
                 known = None if variable is None else variable.known[:, first:]
@@ -308,7 +308,7 @@ class Neuroformer(nn.Module):
         if self.context_path is not None:
             names = [name for name, shape in self.variables.items() if shape.is_decoded]
             here = self.context_path.present(batch, without=names)
-            past, seen = self.context_path.past(batch, here.total)
+            past, seen = self.context_path.past(batch)
             given = (here.total + past) * (here.known | seen).unsqueeze(-1)
         return self.readout(batch, self.event_weight(batch), given)
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from neuroformer.batch import Batch, Variable
 from neuroformer.model.context import CrossAttention, _key
@@ -141,12 +140,12 @@ class Readout(nn.Module):
                 found[name] = Decoded(log_probability=raw.log_softmax(-1))
             elif shape.period is not None:
                 turn = shape.period / (2 * math.pi)
-                cosine, sine, log_kappa = raw.unflatten(-1, (3, -1)).unbind(-2)
-                kappa = F.softplus(log_kappa) + 1e-3
+                cosine, sine = raw.chunk(2, -1)
+                kappa = torch.hypot(cosine, sine).clamp(min=1e-3)
                 # Spread of the wrapped normal with the same mean resultant length I1(κ) / I0(κ).
                 length = torch.special.i1e(kappa) / torch.special.i0e(kappa)
                 found[name] = Decoded(
-                    mean=torch.atan2(sine, cosine + 1e-6).remainder(2 * math.pi) * turn,
+                    mean=torch.atan2(sine, cosine).remainder(2 * math.pi) * turn,
                     spread=(-2 * length.log()).clamp(min=0).sqrt() * turn,
                 )
             else:
@@ -177,11 +176,10 @@ class Readout(nn.Module):
             return raw.log_softmax(-1).gather(-1, values.unsqueeze(-1)).squeeze(-1)
         if shape.period is not None:
             angle = values * (2 * math.pi / shape.period)
-            cosine, sine, log_kappa = raw.unflatten(-1, (3, -1)).unbind(-2)
-            kappa = F.softplus(log_kappa) + 1e-3
-            off = angle - torch.atan2(sine, cosine + 1e-6)
+            cosine, sine = raw.chunk(2, -1)  # concentration times mean direction: smooth where it is 0
+            kappa = (cosine.square() + sine.square() + 1e-12).sqrt()
             log_norm = math.log(2 * math.pi) + torch.special.i0e(kappa).log() + kappa
-            return (kappa * off.cos() - log_norm).sum(-1)
+            return (cosine * angle.cos() + sine * angle.sin() - log_norm).sum(-1)
         mean, log_scale = raw.chunk(2, -1)
         log_scale = log_scale.clamp(-6, 6)
         centre, scale = (values.new_tensor(x) for x in (shape.mean, shape.scale))
@@ -205,4 +203,4 @@ def _with_present(kernel: Tensor, x: Tensor, first: int) -> Tensor:
 def _n_outputs(shape: VariableShape) -> int:
     if shape.kind == "categorical":
         return shape.n_labels
-    return (3 if shape.period is not None else 2) * shape.shape[0]
+    return 2 * shape.shape[0]  # mean and log of the spread, or a direction's two

@@ -27,7 +27,7 @@ from neuroformer.model import Neuroformer, context_bins
 from neuroformer.settings.data import DataConfig
 from neuroformer.settings.model import ModelConfig
 from neuroformer.settings.training import PretrainConfig
-from neuroformer.training.build import build_model
+from neuroformer.training.build import build_model, variable_shape
 from neuroformer.training.checkpoint import add_knowledge, load_checkpoint, read_checkpoint
 from neuroformer.training.knowledge import Knowledge, learn_knowledge
 from neuroformer.training.log_file import LogFile
@@ -61,11 +61,10 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
         UserError: for bad files or settings, and if the loss is no number any more.
     """
     check_trainer_keys(config.trainer)
-    data = RecordingsModule(
-        config=config.data,
-        context_bins=context_of(config.model, config.data),
-        batches_per_epoch=_steps_per_epoch(config)[1],
-    )
+    data = _read(config, context_of(config.model, config.data))
+    context = context_of(config.model, config.data, data.vocabulary)
+    if context > data.context_bins:  # a frame stays longer than anything else is looked back at
+        data = _read(config, context)
     if config.resume is not None:
         check_resume(config, data.vocabulary)
     folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
@@ -76,13 +75,27 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
     return fit(config, model=model, data=data, folder=folder)
 
 
-def context_of(model: ModelConfig, data: DataConfig) -> int:
-    """Bins of the past that a model of these settings looks at."""
+def _read(config: PretrainConfig, context: int) -> RecordingsModule:
+    return RecordingsModule(
+        config=config.data, context_bins=context, batches_per_epoch=_steps_per_epoch(config)[1]
+    )
+
+
+def context_of(model: ModelConfig, data: DataConfig, vocabulary: Vocabulary | None = None) -> int:
+    """Bins of the past that a model of these settings looks at.
+
+    Args:
+        model: its settings.
+        data: those of the data.
+        vocabulary: says how long frames stay, where there are any.
+    """
     variables = data.variables.values()
+    entries = [] if vocabulary is None else vocabulary.variables.values()
+    stays = [variable_shape(entry, data.bin_s).horizon * data.bin_s for entry in entries if entry.is_input]
     return context_bins(
         model,
         data.bin_s,
-        horizons_s=[variable.horizon_s for variable in variables if variable.role != "target"],
+        horizons_s=[*(variable.horizon_s for variable in variables if variable.role != "target"), *stays],
         decodes=any(variable.role != "context" for variable in variables),
         aligns=bool(variables) and model.alignment.weight > 0,
     )
@@ -238,6 +251,8 @@ def check_resume(config: PretrainConfig, vocabulary: Vocabulary) -> None:
     )
     if found != expected or about["vocabulary"]["bin_s"] != vocabulary.bin_s:
         raise UserError(f"{config.resume}: was trained on other sessions or another data.bin_s; {cure}")
+    if about["vocabulary"].get("variables", []) != vocabulary.state()["variables"]:
+        raise UserError(f"{config.resume}: was trained with other data.variables or data.labels; {cure}")
 
 
 def drop_results(run: Path) -> None:

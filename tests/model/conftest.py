@@ -1,12 +1,13 @@
 """Tiny models with random weights in double precision, and batches of given events. A bin lasts 1 s."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from neuroformer.batch import Batch
+from neuroformer.batch import Batch, FrameStack, Variable
 from neuroformer.model import (
     CouplingConfig,
     HistoryConfig,
@@ -15,6 +16,8 @@ from neuroformer.model import (
     SessionShape,
     TrunkConfig,
 )
+from neuroformer.model.encoders import VariableShape
+from neuroformer.settings.context import ContextConfig, ReadoutConfig
 
 Event = tuple[int, int, int]
 """Bin, unit, level."""
@@ -33,6 +36,8 @@ def build(
     n_levels: int = 1,
     weights: float = 0.4,
     seed: int = 0,
+    variables: Sequence[VariableShape] = (),
+    window: float = 4.0,
 ) -> Neuroformer:
     """A model whose every weight is random, of size `weights`; posterior scales are around 0.2."""
     config = ModelConfig(
@@ -41,9 +46,15 @@ def build(
         trunk=TrunkConfig(
             width=8, layers=layers, heads=2, window_s=6.0, state=state, time_constants_s=[1.5, 2.0]
         ),
+        context=ContextConfig(width=8, features=5, heads=2),
+        readout=ReadoutConfig(width=8, heads=2, time_constants_s=[1.0, 2.0], window_s=window),
     )
     model = Neuroformer(
-        config=config, bin_s=1.0, sessions=list(sessions) or [shape_of(3)], n_levels=n_levels
+        config=config,
+        bin_s=1.0,
+        sessions=list(sessions) or [shape_of(3)],
+        n_levels=n_levels,
+        variables=variables,
     ).double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -97,6 +108,55 @@ def assemble(
     )
 
 
+def shapes_of(encoder: str = "conv") -> list[VariableShape]:
+    """One variable of every kind and role."""
+    given, target = {"is_decoded": False}, {"is_input": False}
+    plane = {"mean": (0.0, 1.0), "scale": (1.0, 2.0), "lower": (-2.0, -3.0), "upper": (2.0, 5.0)}
+    line = {"lower": (-2.0,), "upper": (2.0,)}
+    return [
+        VariableShape(name="place", kind="continuous", shape=(2,), functions=5, **plane),
+        VariableShape(name="heading", kind="continuous", shape=(1,), period=360.0, functions=4),
+        VariableShape(name="mode", kind="categorical", n_labels=3),
+        VariableShape(name="goal", kind="continuous", shape=(1,), **line, **target),
+        VariableShape(name="side", kind="categorical", n_labels=2, **target),
+        VariableShape(name="speed", kind="continuous", shape=(1,), functions=4, horizon=4, **line, **given),
+        VariableShape(name="cue", kind="categorical", n_labels=4, **given),
+        VariableShape(
+            name="film", kind="frames", shape=(2, 5, 3), horizon=5, encoder=encoder, stays=3, **given
+        ),
+    ]
+
+
+def random_values(rng: np.random.Generator, shape: VariableShape, n_rows: int, n_bins: int) -> torch.Tensor:
+    """(B, T, D) values or (B, T) labels."""
+    if shape.kind == "categorical":
+        return torch.from_numpy(rng.integers(0, shape.n_labels, (n_rows, n_bins)))
+    size = (n_rows, n_bins, *shape.shape)
+    return torch.from_numpy(rng.uniform(0, 360, size) if shape.period else rng.uniform(-2, 2, size))
+
+
+def furnish(
+    batch: Batch, shapes: Sequence[VariableShape], rng: np.random.Generator, known: float = 0.8
+) -> Batch:
+    """The batch with random values of all variables, unknown in single bins and in a stretch."""
+    n_rows, n_bins = batch.scored.shape
+    variables, frames = {}, {}
+    for shape in shapes:
+        if shape.kind == "frames":
+            bins = torch.from_numpy(
+                np.sort([rng.permutation(np.arange(-3, n_bins))[:9] for _ in range(n_rows)])
+            )
+            values = torch.from_numpy(rng.normal(size=(n_rows, 9, *shape.shape)))
+            frames[shape.name] = FrameStack(
+                values=values, bins=bins, known=torch.ones(n_rows, 9, dtype=torch.bool)
+            )
+            continue
+        there = torch.from_numpy(rng.random((n_rows, n_bins)) < known)
+        there[:, 5:8] = False
+        variables[shape.name] = Variable(values=random_values(rng, shape, n_rows, n_bins), known=there)
+    return replace(batch, variables=variables, frames=frames)
+
+
 def draw(
     rng: np.random.Generator, *, n_bins: int, n_units: int, rate: float = 0.3, n_levels: int = 1
 ) -> list[Event]:
@@ -129,3 +189,18 @@ def make_batch() -> Callable[..., Batch]:
 @pytest.fixture(scope="session")
 def draw_events() -> Callable[..., list[Event]]:
     return draw
+
+
+@pytest.fixture(scope="session")
+def make_shapes() -> Callable[..., list[VariableShape]]:
+    return shapes_of
+
+
+@pytest.fixture(scope="session")
+def add_variables() -> Callable[..., Batch]:
+    return furnish
+
+
+@pytest.fixture(scope="session")
+def draw_values() -> Callable[..., torch.Tensor]:
+    return random_values
