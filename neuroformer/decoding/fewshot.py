@@ -37,6 +37,7 @@ from neuroformer.training.checkpoint import TrainedModel, data_config, load_chec
 from neuroformer.training.knowledge import Knowledge
 
 _BLOCK_S = 5.0
+_PAIRED = {"mean_error", "median_error", "r2", "accuracy", "balanced_accuracy", "auc", "log_loss"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,9 +287,12 @@ class Experiment:
                 if entry.period is None
                 else circular_scores(truth, point, draws, period=entry.period, spread=spread)
             )
-        return {key: {"value": s.value, "interval": s.interval} for key, s in scores.items()} | {
-            "bins": {"value": int(known.sum()), "interval": None}
-        }
+        found: dict[str, Any] = {key: {"value": s.value, "interval": s.interval} for key, s in scores.items()}
+        for key in _PAIRED & set(
+            scores
+        ):  # of the same blocks for every method, so that methods can be paired
+            found[key]["draws"] = [float(f"{x:.6g}") for x in scores[key].draws]
+        return found | {"bins": {"value": int(known.sum()), "interval": None}}
 
 
 def run_cells(experiment: Experiment, folder: Path, *, report: Any = print) -> list[dict[str, Any]]:

@@ -77,7 +77,13 @@ def summarise(
                                 np.mean([r["label_s"] for r in results if r["amount"] == amount])
                             ),
                             **_mean(values, results, target, metric, amount, method, factor, seed),
-                            "difference": _difference(table.get(LEAD, {}), values, factor, seed),
+                            "difference": _difference(
+                                table.get(LEAD, {}),
+                                values,
+                                factor,
+                                seed,
+                                _draws(results, target, metric, amount, method),
+                            ),
                         }
                     )
     return rows
@@ -190,16 +196,36 @@ def _mean(
     return {"mean": float(numbers.mean()), "interval": None if own is None else [factor * x for x in own]}
 
 
-def _difference(lead: dict[str, float], other: dict[str, float], factor: float, seed: int) -> dict[str, Any]:
-    """The lead minus the other, paired by session."""
+def _difference(
+    lead: dict[str, float], other: dict[str, float], factor: float, seed: int, draws: np.ndarray | None
+) -> dict[str, Any]:
+    """The lead minus the other, paired by session; with one session, by blocks of its test time."""
     shared = [s for s in lead if s in other]
     if not shared:
         return {"mean": None, "interval": None}
     numbers = np.array([lead[s] - other[s] for s in shared]) * factor
-    return {
-        "mean": float(numbers.mean()),
-        "interval": _bootstrap(numbers, seed) if len(numbers) > 1 else None,
-    }
+    interval = _bootstrap(numbers, seed) if len(numbers) > 1 else None
+    if len(numbers) == 1 and draws is not None:
+        interval = [float(x) for x in np.quantile(draws * factor, [0.025, 0.975])]
+    return {"mean": float(numbers.mean()), "interval": interval}
+
+
+def _draws(
+    results: Sequence[dict[str, Any]], target: str, metric: str, amount: float, method: str
+) -> np.ndarray | None:
+    """Draws over blocks of the lead minus the other, averaged over seeds; None where they were not kept."""
+    found: dict[str, dict[tuple[str, int], np.ndarray]] = {LEAD: {}, method: {}}
+    for r in results:
+        if r["amount"] == amount and r["method"] in found and target in r["scores"]:
+            kept = r["scores"][target].get(metric, {}).get("draws")
+            if kept:
+                found[r["method"]][r["session"], r["seed"]] = np.array(kept, float)
+    shared = [key for key in found[LEAD] if key in found[method]]
+    if not shared:
+        return None
+    together = np.mean([found[LEAD][key] - found[method][key] for key in shared], axis=0)
+    kept_draws: np.ndarray = together[np.isfinite(together)]
+    return kept_draws if len(kept_draws) else None
 
 
 def _bootstrap(numbers: np.ndarray, seed: int) -> list[float]:
