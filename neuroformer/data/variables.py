@@ -140,16 +140,9 @@ class VariableReader:
             raise UserError(
                 f"data.variables.{name}.role={config.role}: frames are not decoded, use role=context"
             )
-        self._condition: VariableReader | None = None
-        if match := CONDITION.fullmatch(config.when):
-            kind: Literal["continuous"] | None = "continuous" if config.source == "trials" else None
-            other = replace(config, when="", role="context", kind=kind, series="", cuts=[])
-            self._condition = VariableReader(session, match["name"], other)
-            if self._condition.info.kind != "continuous":
-                raise UserError(
-                    f"data.variables.{name}.when={config.when!r}: {match['name']!r} is {self._condition.info.kind} in "
-                    f"{session.path}, expected numbers to compare with"
-                )
+        self._conditions: dict[str, VariableReader] = {}
+        if config.when:
+            self._reader_of(config.when)  # refuses what cannot be asked
         if config.kind is not None and config.kind != self.info.kind and config.source != "trials":
             raise UserError(
                 f"data.variables.{name}.kind={config.kind}: {session.path} says {self.info.kind}; leave the key out"
@@ -217,9 +210,9 @@ class VariableReader:
             found = replace(found, values=np.where(found.known, cut, 0))
         if self._codes is not None and self.info.kind == "categorical":
             found = replace(found, values=np.where(found.known, self._codes[found.values], 0))
-        if self._condition is None:
+        if not self.config.when:
             return found
-        return found.where(self._holds(epoch, start, stop))
+        return found.where(self.holds(self.config.when, epoch, start, stop))
 
     def frames(self, epoch: Epoch, start: int, stop: int) -> Frames:
         """The frames that appear in bins [start, stop) of an epoch, and those not long before.
@@ -234,9 +227,9 @@ class VariableReader:
         bins = epoch.bin_of(series.timestamps)
         kept = (bins >= 0) & (bins < stop) & np.isfinite(values).all((1, 2, 3))
         kept[:-1] &= bins[1:] > bins[:-1]  # of several frames in a bin the last
-        if self._condition is not None and kept.any():
+        if self.config.when and kept.any():
             low = int(bins[kept][0])
-            kept[kept] = self._holds(epoch, low, stop)[bins[kept] - low]
+            kept[kept] = self.holds(self.config.when, epoch, low, stop)[bins[kept] - low]
         return Frames(values=values[kept], bins=bins[kept])
 
     def _read(self, start: float, stop: float) -> TimeSeries:
@@ -349,12 +342,27 @@ class VariableReader:
             return Binned(values=found.astype(np.int64), known=known)
         return Binned(values=found.astype(np.float32)[:, None], known=known)
 
-    def _holds(self, epoch: Epoch, start: int, stop: int) -> np.ndarray:
-        """(T,) whether the condition of `when` is known to hold."""
-        match = CONDITION.fullmatch(self.config.when)
+    def _reader_of(self, condition: str) -> VariableReader:
+        """Of the variable that a condition is about."""
+        match = CONDITION.fullmatch(condition)
         assert match is not None
-        assert self._condition is not None
-        found = self._condition.binned(epoch, start, stop)
+        if condition not in self._conditions:
+            kind: Literal["continuous"] | None = "continuous" if self.config.source == "trials" else None
+            other = replace(self.config, when="", role="context", kind=kind, series="", cuts=[])
+            reader = VariableReader(self.session, match["name"], other)
+            if reader.info.kind != "continuous":
+                raise UserError(
+                    f"when={condition!r}: {match['name']!r} is {reader.info.kind} in {self.session.path}, expected "
+                    "numbers to compare with"
+                )
+            self._conditions[condition] = reader
+        return self._conditions[condition]
+
+    def holds(self, condition: str, epoch: Epoch, start: int, stop: int) -> np.ndarray:
+        """(T,) bool: where a condition on a variable of the same source is known to hold."""
+        match = CONDITION.fullmatch(condition)
+        assert match is not None
+        found = self._reader_of(condition).binned(epoch, start, stop)
         values = np.abs(found.values[:, 0]) if match["abs"] else found.values[:, 0]
         compare = {">": np.greater, "<": np.less, ">=": np.greater_equal, "<=": np.less_equal}[match["sign"]]
         result: np.ndarray = found.known & compare(values, float(match["number"]))

@@ -61,25 +61,68 @@ class Tuning:
         found: np.ndarray = self.mean @ self.features.T
         return found
 
-    def rate(self) -> np.ndarray:
-        """(U, S) expected rate, larger where the tuning is uncertain: E exp(η) = exp(mean + variance / 2)."""
-        covariance = np.linalg.inv(self.precision)
-        variance = np.einsum("sd,ude,se->us", self.features, covariance, self.features, optimize=True)
-        found: np.ndarray = np.exp(self.log_rate() + 0.5 * variance)
+    def evidence(self, events: np.ndarray) -> np.ndarray:
+        """(T, S) log p(events of a bin | state), up to a constant per bin, from (T, U) events.
+
+        At the posterior mean: with E exp(η) in its place, units without an event so far would have rates that rise with
+        their uncertainty, and states that no label has visited would be ruled out by their silence.
+        """
+        log_rate = self.log_rate()
+        found: np.ndarray = events @ log_rate - np.exp(log_rate).sum(0)
         return found
 
 
-@torch.no_grad()
-def tuning_prior(model: Neuroformer, n_rows: int) -> TuningPrior:
-    """From the first `n_rows` units of the vocabulary."""
-    path = model.context_path
-    assert path is not None
-    weights = (
-        torch.cat([model.bias[:n_rows, None], path.tuning.mean[:n_rows] + path.common], 1).double().numpy()
-    )
-    own = np.zeros(weights.shape[1])
-    own[1:] = path.tuning.variance[:n_rows].mean(0).double().numpy()
-    return TuningPrior(mean=weights.mean(0), covariance=np.cov(weights.T) + np.diag(own + 1e-6))
+def wide_prior(features: np.ndarray, rate: float) -> TuningPrior:
+    """Before anything is learned: log-rates that vary by a factor of e over the states, about a common rate.
+
+    Args:
+        features: (S, D).
+        rate: events per bin and unit.
+    """
+    length = np.square(features[:-1, 1:]).sum(1).mean()
+    variance = np.full(features.shape[1], 1 / max(length, 1e-9))
+    variance[0] = 1.0
+    mean = np.zeros(features.shape[1])
+    mean[0] = np.log(max(rate, 1e-9))
+    return TuningPrior(mean=mean, covariance=np.diag(variance))
+
+
+def learn_prior(
+    sessions: Sequence[tuple[np.ndarray, np.ndarray]], features: np.ndarray, *, rounds: int = 6
+) -> TuningPrior:
+    """Mean and covariance of the weights of all units, by expectation-maximisation.
+
+    Args:
+        sessions: (U, S) events and (S,) bins of each state, for each session.
+        features: (S, D).
+        rounds: of expectation-maximisation.
+    """
+    events = sum(float(counts.sum()) for counts, _ in sessions)
+    time = sum(float(occupancy.sum()) * len(counts) for counts, occupancy in sessions)
+    prior = wide_prior(features, (events + 0.5) / max(time, 1.0))
+    tunings: list[Tuning | None] = [None] * len(sessions)
+    for _ in range(rounds):
+        means, within, n = [], np.zeros_like(prior.covariance), 0
+        for k, (counts, occupancy) in enumerate(sessions):
+            found = fit_tuning(counts, occupancy, features, prior, start=tunings[k])
+            tunings[k] = found
+            means.append(found.mean)
+            within += np.linalg.inv(found.precision).sum(0)
+            n += len(counts)
+        together = np.concatenate(means)
+        centred = together - together.mean(0)
+        covariance = (centred.T @ centred + within) / n
+        prior = TuningPrior(mean=together.mean(0), covariance=covariance + 1e-9 * np.eye(len(covariance)))
+    return prior
+
+
+def labelled_counts(recording: Recording, grid: Grid, *, n_states: int) -> tuple[np.ndarray, np.ndarray]:
+    """(U, S) events and (S,) bins of each state in the labelled bins of the training part."""
+    counts, occupancy = np.zeros((recording.session.n_units, n_states)), np.zeros(n_states)
+    for span in recording.part("train"):
+        cells = grid.cells({name: recording.variable(name, span) for name in grid.names})
+        add_labelled(recording.counts(span).astype(float), cells, counts, occupancy)
+    return counts, occupancy
 
 
 def fit_tuning(
@@ -124,6 +167,7 @@ def infer_tuning(
     prior: TuningPrior,
     *,
     rounds: int,
+    evidence: float = 1.0,
 ) -> Tuning:
     """The tuning of a session's units from its training part.
 
@@ -134,6 +178,8 @@ def infer_tuning(
         motion: how behaviour moves, counted in labels of other animals.
         prior: of the tuning.
         rounds: of expectation-maximisation over bins without labels; 0 uses labels alone.
+        evidence: exponent of the likelihood of a bin's events. Events of neighbouring bins and of different units are
+            not independent given behaviour, so that 1 is overconfident.
     """
     features = state_features(model, grid)
     stretches = []
@@ -147,7 +193,7 @@ def infer_tuning(
     tuning = fit_tuning(counts, occupancy, features, prior)
     chain = with_unknown(make_motion(grid, motion), motion)
     for _ in range(rounds):
-        counts, occupancy = expected(stretches, tuning, chain)
+        counts, occupancy = expected(stretches, tuning, chain, evidence)
         tuning = fit_tuning(counts, occupancy, features, prior, start=tuning)
     return tuning
 
@@ -168,18 +214,17 @@ def add_labelled(events: np.ndarray, cells: np.ndarray, counts: np.ndarray, occu
 
 
 def expected(
-    stretches: Sequence[tuple[np.ndarray, np.ndarray]], tuning: Tuning, chain: Motion
+    stretches: Sequence[tuple[np.ndarray, np.ndarray]], tuning: Tuning, chain: Motion, evidence: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """(U, S) events and (S,) bins of each state, where behaviour is unknown by its posterior."""
-    log_rate, total = tuning.log_rate(), tuning.rate().sum(0)
-    counts, occupancy = np.zeros_like(log_rate), np.zeros(len(total))
+    counts, occupancy = np.zeros((len(tuning.mean), len(tuning.features))), np.zeros(len(tuning.features))
     for events, cells in stretches:
-        evidence = events @ log_rate - total
+        score = evidence * tuning.evidence(events)
         labelled = np.nonzero(cells >= 0)[0]
-        evidence[labelled] = -1e6
-        evidence[labelled, cells[labelled]] = 0
-        filtered, _ = forward(evidence, chain)
-        weight = smooth(evidence, chain, filtered)
+        score[labelled] = -1e6
+        score[labelled, cells[labelled]] = 0
+        filtered, _ = forward(score, chain)
+        weight = smooth(score, chain, filtered)
         counts += events.T @ weight
         occupancy += weight.sum(0)
     return counts, occupancy

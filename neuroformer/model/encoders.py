@@ -32,6 +32,7 @@ class VariableShape:
         is_input: whether events may be predicted from it.
         is_decoded: whether it is predicted from events.
         encoder: conv or patches, for frames.
+        source: where it is read: behavior, stimulus or trials.
         stays: bins that a frame stays at most; frames further apart are not seen as one after the other. None: any.
     """
 
@@ -49,6 +50,7 @@ class VariableShape:
     is_input: bool = True
     is_decoded: bool = True
     encoder: str = "conv"
+    source: str = "behavior"
     stays: int | None = None
 
 

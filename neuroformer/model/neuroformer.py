@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroformer.batch import Batch
+from neuroformer.model.alignment import Alignment
 from neuroformer.model.context import Context
 from neuroformer.model.coupling import FullCoupling, LowRankCoupling
 from neuroformer.model.encoders import VariableShape
@@ -131,18 +132,25 @@ class Neuroformer(nn.Module):
         self.presence = nn.ParameterDict(
             {f"v_{i}": torch.zeros(trunk.state) for i in range(len(inputs))} if trunk.state else {}
         )
-        self.readout = (
-            Readout(
-                variables=decoded,
+        self.readout = self._make_readout(decoded) if decoded else None
+        alignment = config.alignment
+        self.alignment = (
+            Alignment(
+                variables=variables,
+                stimulus=alignment.stimulus,
+                events=None if decoded else self._make_readout([]),
+                events_width=readout.width,
                 context_width=context.width,
-                width=readout.width,
-                time_constants=[t / bin_s for t in readout.time_constants_s],
-                window=math.ceil(readout.window_s / bin_s),
-                heads=readout.heads,
-                unit_dropout=readout.unit_dropout,
-                dropout=readout.dropout,
+                width=alignment.width,
+                time_constants=[t / bin_s for t in alignment.time_constants_s],
+                n_bins=alignment.bins,
+                gap=math.ceil(alignment.gap_s / bin_s - 1e-6),
+                temperature=alignment.temperature,
+                drop_units=alignment.drop_units,
+                thin_events=alignment.thin_events,
+                shift_weights=alignment.shift_weights,
             )
-            if decoded
+            if variables and alignment.weight
             else None
         )
         self.bias = nn.Parameter(torch.zeros(0))
@@ -157,6 +165,19 @@ class Neuroformer(nn.Module):
         for session in sessions:
             self.add_session(session)
 
+    def _make_readout(self, variables: Sequence[VariableShape]) -> Readout:
+        readout = self.config.readout
+        return Readout(
+            variables=variables,
+            context_width=self.config.context.width,
+            width=readout.width,
+            time_constants=[t / self.bin_s for t in readout.time_constants_s],
+            window=math.ceil(readout.window_s / self.bin_s),
+            heads=readout.heads,
+            unit_dropout=readout.unit_dropout,
+            dropout=readout.dropout,
+        )
+
     def add_session(self, session: SessionShape) -> None:
         """Append a session; what exists keeps its values."""
         n_units, device = len(session.rate), self.bias.device
@@ -169,6 +190,8 @@ class Neuroformer(nn.Module):
             self.context_path.add_session(n_units)
         if self.readout is not None:
             self.readout.add_session(n_units, float(rate.sum()))
+        if self.alignment is not None:
+            self.alignment.add_session(n_units, float(rate.sum()))
         self.bias = nn.Parameter(torch.cat([self.bias.data, rate.log()]))
         frequency = torch.zeros(self.n_levels, device=device)
         frequency[: len(session.level_frequency)] = session.level_frequency.to(device)
@@ -194,6 +217,8 @@ class Neuroformer(nn.Module):
             tables += [self.context_path.tuning.mean, self.context_path.tuning.log_scale]
         if self.readout is not None:
             tables.append(self.readout.unit)
+        if self.alignment is not None and self.alignment.events is not None:
+            tables.append(self.alignment.events.unit)
         return tables
 
     def session_tables(self) -> list[nn.Parameter]:
@@ -203,6 +228,8 @@ class Neuroformer(nn.Module):
             tables.append(self.trunk.session)
         if self.readout is not None:
             tables.append(self.readout.session)
+        if self.alignment is not None and self.alignment.events is not None:
+            tables.append(self.alignment.events.session)
         return tables
 
     def own_parameters(self, session: int) -> list[nn.Parameter]:
@@ -219,6 +246,7 @@ class Neuroformer(nn.Module):
             self.bin_s,
             horizons_s=[shape.horizon * self.bin_s for shape in self.variables.values() if shape.is_input],
             decodes=self.readout is not None,
+            aligns=self.alignment is not None,
         )
 
     def rows(self, session: int) -> Tensor:
@@ -284,6 +312,14 @@ class Neuroformer(nn.Module):
             given = (here.total + past) * (here.known | seen).unsqueeze(-1)
         return self.readout(batch, self.event_weight(batch), given)
 
+    def latents(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """Aligned latents, (B, T', L) and where they are known (B, T'), by modality; none without alignment."""
+        if self.alignment is None:
+            return {}
+        return self.alignment.latents(
+            batch, self.event_weight(batch), readout=self.readout, context=self.context_path
+        )
+
     def likelihood(self, batch: Batch) -> Likelihood:
         """Exact log-likelihood of the scored events and silences, given what came before."""
         log_intensity, state = self(batch)
@@ -297,7 +333,9 @@ class Neuroformer(nn.Module):
             counts=counts,
         )
 
-    def loss(self, batch: Batch, *, labels: Batch | None = None) -> dict[str, Tensor]:
+    def loss(
+        self, batch: Batch, *, labels: Batch | None = None, known: Batch | None = None
+    ) -> dict[str, Tensor]:
         """Negative evidence lower bound per scored event, in nats.
 
         A chunk that holds a share of its session's training bins carries that share of the session's KL, so that a
@@ -306,10 +344,12 @@ class Neuroformer(nn.Module):
         Args:
             batch: the chunks; events are predicted given all that is known in them.
             labels: the same chunks with the labels that the readouts are to find; by default none.
+            known: the same chunks with all that is truly known, which is what latents are aligned by; by default
+                `batch`.
 
         Returns:
-            `loss`, and without gradient its parts `nll` (events), `level_nll` and `kl`, each per event, and
-            `decode_nll` per label, if there are any.
+            `loss`, and without gradient its parts `nll` (events), `level_nll` and `kl`, each per event,
+            `decode_nll` per label, if there are any, and `align` per drawn bin, if latents are aligned.
         """
         found = self.likelihood(batch)
         events = found.counts.sum().clamp(min=1)
@@ -328,6 +368,14 @@ class Neuroformer(nn.Module):
                 decode_nll = -sum((score.sum() for score, _ in scores), start=nll.new_zeros(())) / n_labels
                 parts["decode_nll"] = decode_nll.detach()
                 total = total + self.config.readout.weight * decode_nll
+        if self.alignment is not None:
+            known = batch if known is None else known
+            align = self.alignment(
+                known, self.event_weight(known), readout=self.readout, context=self.context_path
+            )
+            if align is not None:
+                parts["align"] = align.detach()
+                total = total + self.config.alignment.weight * align
         return {"loss": total, **parts}
 
     def kl(self, session: int) -> Tensor:

@@ -42,6 +42,50 @@ class ReadoutConfig:
 
 
 @dataclass(kw_only=True)
+class AlignmentConfig:
+    """Contrastive alignment of the latents of events, stimulus and behaviour."""
+
+    weight: float = 0.0
+    """Weight of the loss (nats per drawn bin) beside that of the events (nats per event); 0: no alignment. It needs a
+    stimulus or behaviour variable."""
+    width: int = 32
+    """Width of a latent."""
+    time_constants_s: list[float] = field(default_factory=lambda: [0.2, 1.0])
+    """Time constants in seconds of the averages of stimulus and behaviour (the present bin included) in their latents;
+    the latent of the events is built from the readouts' state (model.readout)."""
+    bins: int = 8
+    """Bins drawn of each row of a batch."""
+    gap_s: float = 1.0
+    """Bins of one row no further apart than this are not told apart: behaviour is much the same then."""
+    temperature: float = 0.1
+    """Temperature at first; it is learned."""
+    drop_units: float = 0.2
+    """Share of the units that the events' latent loses in a training step, as another animal has other units."""
+    thin_events: float = 0.1
+    """Share of the events that it loses."""
+    shift_weights: float = 0.2
+    """Standard deviation over units of the logarithm of what their events count in a training step."""
+    stimulus: list[str] = field(default_factory=list)
+    """Variables of source=trials that are stimulus (contrast, side ...); other trial columns count as behaviour."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("weight", "gap_s", "shift_weights"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"alignment.{name}={getattr(self, name):g}: expected 0 or more")
+        for name in ("width", "bins"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"alignment.{name}={getattr(self, name)}: expected 1 or more")
+        if not self.time_constants_s or min(self.time_constants_s) <= 0:
+            raise ValueError(f"alignment.time_constants_s={self.time_constants_s}: expected seconds above 0")
+        if not self.temperature > 0:
+            raise ValueError(f"alignment.temperature={self.temperature:g}: expected a number above 0")
+        for name in ("drop_units", "thin_events"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"alignment.{name}={getattr(self, name):g}: expected 0 or more and below 1")
+
+
+@dataclass(kw_only=True)
 class TaskConfig:
     """Odds of the tasks, one of which is drawn for every batch, and what is hidden in it."""
 

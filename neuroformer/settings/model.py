@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from neuroformer.settings.context import ContextConfig, ReadoutConfig
+from neuroformer.settings.context import AlignmentConfig, ContextConfig, ReadoutConfig
 
 
 @dataclass(kw_only=True)
@@ -68,6 +68,8 @@ class ModelConfig:
     """Stimulus and behaviour in the intensities; without input variables in data.variables there is none."""
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     """Behaviour from events; without decoded variables in data.variables there is none."""
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    """Contrastive alignment of the latents of events, stimulus and behaviour; off by default."""
 
     def __post_init__(self) -> None:
         """Check settings against one another."""
@@ -144,8 +146,18 @@ def readout_lags(readout: ReadoutConfig, bin_s: float) -> int:
     return max(math.ceil(4 * max(readout.time_constants_s) / bin_s), math.ceil(readout.window_s / bin_s))
 
 
+def alignment_lags(alignment: AlignmentConfig, bin_s: float) -> int:
+    """Bins (the present included) of stimulus and behaviour that their latents depend on."""
+    return math.ceil(4 * max(alignment.time_constants_s) / bin_s)
+
+
 def context_bins(
-    config: ModelConfig, bin_s: float, *, horizons_s: Iterable[float] = (), decodes: bool = False
+    config: ModelConfig,
+    bin_s: float,
+    *,
+    horizons_s: Iterable[float] = (),
+    decodes: bool = False,
+    aligns: bool = False,
 ) -> int:
     """Bins of the past that an intensity or a readout depends on; with that many before it, both are exact.
 
@@ -154,13 +166,16 @@ def context_bins(
         bin_s: width of a bin, seconds.
         horizons_s: how far back each input variable is looked at, seconds.
         decodes: whether the model reads behaviour from events.
+        aligns: whether it aligns latents.
     """
+    horizons = [math.ceil(s / bin_s) for s in horizons_s]
     trunk = config.trunk
     slow = pooling_lags(trunk, bin_s) + trunk.layers * bins(trunk.window_s, bin_s) if trunk.state else 0
     return max(
         slow,
         bins(config.coupling.window_s, bin_s),
         bins(config.history.window_s, bin_s),
-        *(math.ceil(s / bin_s - 1e-6) for s in horizons_s),
-        readout_lags(config.readout, bin_s) if decodes else 0,
+        *horizons,
+        readout_lags(config.readout, bin_s) if decodes or aligns else 0,
+        alignment_lags(config.alignment, bin_s) + max(horizons, default=0) if aligns else 0,
     )

@@ -84,6 +84,8 @@ class LabelsConfig:
     """Minutes of known labels that are used; by default all."""
     fraction: float | None = None
     """The same as a fraction of the known labels of the training part."""
+    when: str = ""
+    """Condition that a bin must meet for its labels to be used and counted, such as 'abs(velocity) > 5'."""
     start: Literal["first", "random"] = "first"
     """`first`: the first labels in time; `random`: one stretch that begins at random (data.labels.seed)."""
     seed: int = 0
@@ -91,6 +93,8 @@ class LabelsConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        if self.when and not CONDITION.fullmatch(self.when):
+            raise ValueError(f"labels.when={self.when!r}: expected a condition such as 'abs(velocity) > 5'")
         if self.minutes is not None and self.fraction is not None:
             raise ValueError("labels.minutes and labels.fraction: expected one of them")
         if self.minutes is not None and self.minutes < 0:

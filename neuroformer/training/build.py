@@ -60,5 +60,6 @@ def variable_shape(entry: VariableEntry, bin_s: float) -> VariableShape:
         is_input=entry.is_input,
         is_decoded=entry.is_decoded,
         encoder=entry.settings.encoder,
+        source=entry.settings.source,
         stays=math.ceil(stays / bin_s - 1e-6) if entry.kind == "frames" else None,
     )

@@ -11,15 +11,15 @@ import torch
 
 from neuroformer import __version__
 from neuroformer.data import Vocabulary
-from neuroformer.data.motion import MotionCounts
 from neuroformer.errors import UserError
 from neuroformer.files import atomic_path
 from neuroformer.model import ModelConfig, Neuroformer
-from neuroformer.settings.context import ContextConfig, ReadoutConfig, TaskConfig
+from neuroformer.settings.context import AlignmentConfig, ContextConfig, ReadoutConfig, TaskConfig
 from neuroformer.settings.data import DataConfig, SplitConfig
 from neuroformer.settings.model import CouplingConfig, HistoryConfig, TrunkConfig
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
 from neuroformer.training.build import build_model
+from neuroformer.training.knowledge import Knowledge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class TrainedModel:
         settings: the configuration of the run, as builtins.
         version: the version of neuroformer that wrote it.
         step: optimiser steps taken.
-        motion: how decoded behaviour moves, counted in the labels; None where nothing is inverted.
+        knowledge: what a new animal is decoded with; None where nothing is inverted.
     """
 
     model: Neuroformer
@@ -40,7 +40,7 @@ class TrainedModel:
     settings: dict[str, Any]
     version: str
     step: int
-    motion: MotionCounts | None = None
+    knowledge: Knowledge | None = None
 
 
 def load_checkpoint(path: str | Path) -> TrainedModel:
@@ -59,7 +59,7 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
         prefix = "model."
         weights = {k[len(prefix) :]: v for k, v in content["state_dict"].items() if k.startswith(prefix)}
         model.load_state_dict(weights)
-        motion = MotionCounts.from_state(about["motion"]) if about.get("motion") else None
+        knowledge = Knowledge.from_state(about["knowledge"]) if about.get("knowledge") else None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -72,7 +72,7 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
         settings=about["settings"],
         version=about["version"],
         step=int(content.get("global_step", 0)),
-        motion=motion,
+        knowledge=knowledge,
     )
 
 
@@ -110,7 +110,7 @@ def save_model(
     model: Neuroformer,
     vocabulary: Vocabulary,
     settings: dict[str, Any],
-    motion: MotionCounts | None,
+    knowledge: Knowledge | None,
 ) -> None:
     """Write a model that no training step has touched as best.ckpt and last.ckpt of a run."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,12 +124,20 @@ def save_model(
             "n_levels": model.n_levels,
             "events_trained": 0,
             "validation": {},
-            "motion": None if motion is None else motion.state(),
+            "knowledge": None if knowledge is None else knowledge.state(),
         },
     }
     for name in ("best", "last"):
         with atomic_path(folder / f"{name}.ckpt") as temporary:
             torch.save(content, temporary)
+
+
+def add_knowledge(path: Path, knowledge: Knowledge) -> None:
+    """Write what was learned after training into a checkpoint."""
+    content = read_checkpoint(path)
+    content["neuroformer"]["knowledge"] = knowledge.state()
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
 
 
 def task_config(settings: dict[str, Any]) -> TaskConfig:
@@ -145,6 +153,7 @@ def model_config(settings: dict[str, Any]) -> ModelConfig:
         trunk=TrunkConfig(**settings["trunk"]),
         context=ContextConfig(**settings.get("context", {})),
         readout=ReadoutConfig(**settings.get("readout", {})),
+        alignment=AlignmentConfig(**settings.get("alignment", {})),
     )
 
 

@@ -18,14 +18,14 @@ from torch.utils.hooks import RemovableHandle
 
 from neuroformer.data import Recording, RecordingsModule, Span, Vocabulary, find_sessions
 from neuroformer.data.grid import Grid, make_grid
-from neuroformer.data.motion import MotionCounts, make_motion, with_unknown
+from neuroformer.data.motion import make_motion, with_unknown
 from neuroformer.data.variable_entries import learn_variable
 from neuroformer.data.variables import Binned
 from neuroformer.errors import UserError
 from neuroformer.files import RunFolder
 from neuroformer.inversion.filtering import forward, sample_path
 from neuroformer.inversion.likelihood import grid_log_likelihood
-from neuroformer.inversion.onboarding import infer_tuning, set_tuning, tuning_prior
+from neuroformer.inversion.onboarding import infer_tuning, set_tuning
 from neuroformer.model import Neuroformer
 from neuroformer.settings.data import DataConfig
 from neuroformer.settings.finetune import FinetuneConfig, finetune_data
@@ -38,7 +38,8 @@ from neuroformer.training.checkpoint import (
     save_model,
     task_config,
 )
-from neuroformer.training.run import check_trainer_keys, drop_results, fit, motion_of
+from neuroformer.training.knowledge import Knowledge, learn_knowledge
+from neuroformer.training.run import check_trainer_keys, drop_results, fit
 
 
 @dataclass(kw_only=True)
@@ -55,17 +56,21 @@ class _Job:
     """Units that it knew before."""
 
     @property
-    def motion(self) -> MotionCounts | None:
-        return motion_of(self.data, self.trained.motion)
-
-    @property
-    def grid(self) -> Grid:
-        grid = make_grid(self.data.vocabulary)
-        if grid is None or self.trained.motion is None:
+    def knowledge(self) -> Knowledge:
+        """What the run knows of behaviour, the new labels included."""
+        found = learn_knowledge(self.model, self.data, self.trained.knowledge)
+        if found is None or self.trained.knowledge is None:
             raise UserError(
                 f"{self.config.run}: no variable that it both encodes and decodes, which mode=bayes and self_training "
                 "need; pretrain with data.variables.NAME.role=both"
             )
+        return found
+
+    @property
+    def grid(self) -> Grid:
+        """Of the variables that are inverted."""
+        grid = make_grid(self.data.vocabulary)
+        assert grid is not None
         return grid
 
 
@@ -94,7 +99,7 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
             model=job.model,
             vocabulary=job.data.vocabulary,
             settings=asdict(run),
-            motion=job.motion,
+            knowledge=job.knowledge,
         )
         metrics: dict[str, Any] = {"stages": config.stages, "steps": 0, "val_bits_per_spike": None}
         folder.finish(metrics)
@@ -110,7 +115,7 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
             model=job.model.train(),
             data=job.data,
             folder=folder,
-            motion=job.trained.motion,
+            before=job.trained.knowledge,
         )
         for hook in hooks:
             hook.remove()
@@ -186,22 +191,28 @@ def infer_new_units(job: _Job) -> None:
     Raises:
         UserError: the model's events depend on more than the decoded variables.
     """
-    grid, motion = job.grid, job.motion
-    assert motion is not None
+    knowledge, grid = job.knowledge, job.grid
     others = [n for n, s in job.model.variables.items() if s.is_input and n not in grid.names]
-    if others:
+    if others or knowledge.prior is None:
         raise UserError(
-            f"mode=bayes: events of {job.config.run} also depend on {others[0]!r}, which is not inverted; "
+            f"mode=bayes: events of {job.config.run} also depend on {', '.join(others)}, which is not inverted; "
             "use mode=units"
         )
-    prior = tuning_prior(job.model, job.n_rows)
     for recording in job.data.recordings:
         missing = [name for name in grid.names if name not in recording.variables]
         if missing:
             raise UserError(
                 f"{recording.session.path}: has no {missing[0]!r}, which mode=bayes needs; use mode=units"
             )
-        tuning = infer_tuning(job.model, recording, grid, motion, prior, rounds=job.config.self_training)
+        tuning = infer_tuning(
+            job.model,
+            recording,
+            grid,
+            knowledge.motion,
+            knowledge.prior,
+            rounds=job.config.self_training,
+            evidence=knowledge.evidence,
+        )
         session = job.data.vocabulary.index(recording.session_id)
         set_tuning(job.model, job.model.rows(session), tuning)
 
@@ -212,16 +223,15 @@ def draw_behaviour(job: _Job, *, seed: int) -> None:
     Drawing (and not taking the best guess) keeps the uncertainty: over many draws the training sees the posterior: the
     stochastic form of expectation-maximisation (Celeux & Diebolt 1985).
     """
-    grid, motion = job.grid, job.motion
-    assert motion is not None
-    chain = with_unknown(make_motion(grid, motion), motion)
+    knowledge, grid = job.knowledge, job.grid
+    chain = with_unknown(make_motion(grid, knowledge.motion), knowledge.motion)
     generator = np.random.default_rng(seed)
     model = job.model.eval()
     for recording in job.data.recordings:
         if not all(name in recording.variables for name in grid.names):
             continue
         for span in recording.part("train"):
-            log_likelihood = torch.cat(
+            log_likelihood = knowledge.evidence * torch.cat(
                 [
                     grid_log_likelihood(model, batch, grid, unknown=True)[0]
                     for batch in job.data.batches_of(recording, _pieces(span, 4 * job.data.context_bins))

@@ -22,6 +22,7 @@ COLUMNS = (
     "train_level_nll",
     "train_kl",
     "train_decode_nll",
+    "train_align",
     "val_bits_per_spike",
     "val_decode_nll",
 )
@@ -39,7 +40,7 @@ class LogFile(Callback):
         """See the class."""
         self.path, self.every = path, max(1, every)
         self._sums: dict[str, float] = {}
-        self._decoded: list[float] = []
+        self._some: dict[str, list[float]] = {}
         self._steps = 0
         self._last = (0.0, 0)
 
@@ -61,19 +62,19 @@ class LogFile(Callback):
         """Add a step; write a line when it is due."""
         for name in ("train_loss", "train_nll", "train_level_nll", "train_kl"):
             self._sums[name] = self._sums.get(name, 0.0) + float(trainer.callback_metrics[name])
-        decode_nll = float(trainer.callback_metrics["train_decode_nll"])
-        if not math.isnan(decode_nll):  # a step of a task that decodes
-            self._decoded.append(decode_nll)
+        for name in ("train_decode_nll", "train_align"):
+            value = float(trainer.callback_metrics.get(name, math.nan))
+            if not math.isnan(value):  # a step of a task that decodes, or with something to align
+                self._some.setdefault(name, []).append(value)
         self._steps += 1
         if self._steps >= self.every:
             now, events = time.monotonic(), self._events(pl_module)
             row = {name: total / self._steps for name, total in self._sums.items()}
             row["events_per_s"] = (events - self._last[1]) / max(1e-9, now - self._last[0])
-            if self._decoded:
-                row["train_decode_nll"] = sum(self._decoded) / len(self._decoded)
+            row |= {name: sum(values) / len(values) for name, values in self._some.items()}
             row["lr"] = max(group["lr"] for group in trainer.optimizers[0].param_groups)
             self._write(trainer, row)
-            self._sums, self._decoded, self._steps, self._last = {}, [], 0, (now, events)
+            self._sums, self._some, self._steps, self._last = {}, {}, 0, (now, events)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the score."""

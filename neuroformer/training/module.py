@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from neuroformer import __version__
 from neuroformer.batch import Batch
 from neuroformer.data import Vocabulary
-from neuroformer.data.motion import MotionCounts
 from neuroformer.errors import UserError
 from neuroformer.metrics import bits_per_spike
 from neuroformer.model import Neuroformer
@@ -33,7 +32,6 @@ class PretrainModule(L.LightningModule):
         settings: the run's resolved configuration as builtins; travels in the checkpoint.
         seed: the randomness of step k (task, dropout) is a function of (seed, k), so that a resumed run repeats it.
         tasks: odds of the tasks.
-        motion: how decoded behaviour moves, counted in the labels; travels in the checkpoint.
     """
 
     def __init__(
@@ -45,7 +43,6 @@ class PretrainModule(L.LightningModule):
         settings: dict[str, Any],
         seed: int,
         tasks: TaskConfig | None = None,
-        motion: MotionCounts | None = None,
     ) -> None:
         """See the class."""
         super().__init__()
@@ -55,7 +52,6 @@ class PretrainModule(L.LightningModule):
         self.settings = settings
         self.seed = seed
         self.tasks = tasks or TaskConfig()
-        self.motion = motion
         rate = torch.cat([torch.as_tensor(entry.train_rate, dtype=torch.float32) for entry in vocabulary])
         self.register_buffer("null_log_rate", rate.log(), persistent=False)
         self.null_log_rate: Tensor
@@ -70,7 +66,11 @@ class PretrainModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Negative evidence lower bound per event."""
         task = draw_task(batch, self.model.variables, self.tasks) if self.model.variables else None
-        parts = self.model.loss(batch) if task is None else self.model.loss(task.seen, labels=task.labels)
+        parts = (
+            self.model.loss(batch)
+            if task is None
+            else self.model.loss(task.seen, labels=task.labels, known=batch)
+        )
         if not torch.isfinite(parts["loss"]):
             raise UserError(
                 f"the loss at step {self.global_step} is {parts['loss'].item()}, not a finite number; lower optim.lr "
@@ -81,6 +81,8 @@ class PretrainModule(L.LightningModule):
         self.log("train_level_nll", parts["level_nll"])
         self.log("train_kl", parts["kl"])
         self.log("train_decode_nll", parts.get("decode_nll", torch.tensor(math.nan)))
+        if self.model.alignment is not None:
+            self.log("train_align", parts.get("align", torch.tensor(math.nan)))
         self.events_trained += int((batch.event_mask & batch.scored.gather(1, batch.event_bin)).sum())
         return parts["loss"]
 
@@ -145,7 +147,6 @@ class PretrainModule(L.LightningModule):
             "n_levels": self.model.n_levels,
             "events_trained": self.events_trained,
             "validation": self.validation,
-            "motion": None if self.motion is None else self.motion.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -21,8 +21,6 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from neuroformer.data import RecordingsModule, Vocabulary
-from neuroformer.data.grid import make_grid
-from neuroformer.data.motion import MotionCounts, count_motion, paths_of
 from neuroformer.errors import UsageError, UserError
 from neuroformer.files import RunFolder
 from neuroformer.model import Neuroformer, context_bins
@@ -30,7 +28,8 @@ from neuroformer.settings.data import DataConfig
 from neuroformer.settings.model import ModelConfig
 from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.build import build_model, variable_shape
-from neuroformer.training.checkpoint import read_checkpoint
+from neuroformer.training.checkpoint import add_knowledge, load_checkpoint, read_checkpoint
+from neuroformer.training.knowledge import Knowledge, learn_knowledge
 from neuroformer.training.log_file import LogFile
 from neuroformer.training.module import PretrainModule
 
@@ -98,16 +97,8 @@ def context_of(model: ModelConfig, data: DataConfig, vocabulary: Vocabulary | No
         data.bin_s,
         horizons_s=[*(variable.horizon_s for variable in variables if variable.role != "target"), *stays],
         decodes=any(variable.role != "context" for variable in variables),
+        aligns=bool(variables) and model.alignment.weight > 0,
     )
-
-
-def motion_of(data: RecordingsModule, before: MotionCounts | None = None) -> MotionCounts | None:
-    """How the decoded behaviour moves in the labels of the training part; None where nothing is inverted."""
-    grid = make_grid(data.vocabulary)
-    if grid is None:
-        return None
-    found = count_motion(grid, paths_of(grid, data.recordings))
-    return found if before is None else before + found
 
 
 def fit(
@@ -116,7 +107,7 @@ def fit(
     model: Neuroformer,
     data: RecordingsModule,
     folder: RunFolder,
-    motion: MotionCounts | None = None,
+    before: Knowledge | None = None,
 ) -> dict[str, Any]:
     """Train a model that is built already; the rest as `pretrain`.
 
@@ -125,7 +116,7 @@ def fit(
         model: the model.
         data: its sessions.
         folder: for the results.
-        motion: what was counted before of how behaviour moves.
+        before: what was known of behaviour before.
     """
     n_epochs, per_epoch = _steps_per_epoch(config)
     module = PretrainModule(
@@ -135,7 +126,6 @@ def fit(
         settings=dataclasses.asdict(config),
         seed=config.seed,
         tasks=config.tasks,
-        motion=motion_of(data, motion),
     )
     where: dict[str, Any] = {
         "dirpath": folder.path / "checkpoints",
@@ -231,8 +221,17 @@ def fit(
         "seed": config.seed,
     }
     if trainer.is_global_zero:
+        _add_knowledge(data, (best.best_model_path, last.best_model_path), before)
         folder.finish(metrics)
     return metrics
+
+
+def _add_knowledge(data: RecordingsModule, paths: tuple[str, ...], before: Knowledge | None) -> None:
+    for path in {Path(path) for path in paths if path}:
+        if data.vocabulary.variables and (
+            found := learn_knowledge(load_checkpoint(path).model, data, before)
+        ):
+            add_knowledge(path, found)
 
 
 def check_resume(config: PretrainConfig, vocabulary: Vocabulary) -> None:

@@ -1,0 +1,81 @@
+"""``neuroformer fewshot``: the learning curve of a new animal."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+from neuroformer.cli.command import Command
+from neuroformer.settings.fewshot import FewshotConfig
+
+
+def run(config: FewshotConfig) -> None:
+    """Compute, print the table and one sentence, and write both with a figure."""
+    from neuroformer.decoding.fewshot import Experiment, run_cells
+    from neuroformer.decoding.learning_curve import draw, sentence, summarise
+    from neuroformer.files import RunFolder, atomic_path
+    from neuroformer.plotting import save_figure
+
+    experiment = Experiment(config)
+    out = Path(config.out)
+    if config.overwrite:
+        shutil.rmtree(out / "cells", ignore_errors=True)
+    resumable = config.overwrite or (out / "cells").is_dir()
+    folder = RunFolder.create(out, overwrite=resumable, command=COMMAND.name, config=config)
+    results = run_cells(experiment, out)
+    rows = summarise(results, scale=config.scale)
+    amounts = "minutes" if config.minutes else "of the labels"
+    unit = config.scale_name or (experiment.entry(experiment.targets[0]).unit if config.scale == 1 else "")
+    unit = f" {unit}" if unit else ""
+    words = sentence(rows, unit=unit, amounts=amounts)
+    print(render(rows, amounts))
+    print(words)
+    with atomic_path(out / "table.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["target", "metric", "labels", "label_s", "method", "sessions", "mean", "low", "high",
+                         "pretrained_minus_this", "low", "high"])  # fmt: skip
+        for r in rows:
+            writer.writerow([r["target"], r["metric"], r["amount"], r["label_s"], r["method"], r["sessions"], r["mean"],
+                             *(r["interval"] or ["", ""]), r["difference"]["mean"],
+                             *(r["difference"]["interval"] or ["", ""])])  # fmt: skip
+    save_figure(draw(rows, unit=unit, amounts=amounts.replace("of the labels", "fraction")),
+                folder.figures / "fewshot.png", dpi=150)  # fmt: skip
+    folder.finish({"sentence": words, "rows": rows, "cells": len(results)})
+    print(f"results: {out}")
+
+
+def render(rows: list[dict[str, Any]], amounts: str) -> str:
+    """A table per variable and score: methods down, amounts of labels across, mean [95 % interval]."""
+    lines = []
+    for target, metric in dict.fromkeys((r["target"], r["metric"]) for r in rows):
+        here = [r for r in rows if (r["target"], r["metric"]) == (target, metric)]
+        columns = sorted({r["amount"] for r in here})
+        methods = list(dict.fromkeys(r["method"] for r in here))
+        width = max(len(m) for m in methods) + 2
+        lines.append(
+            f"{target}: {metric.replace('_', ' ')}, mean of {here[0]['sessions']} session(s) [95 % interval]"
+        )
+        lines.append(" " * width + "".join(f"{f'{c:g} {amounts}':<24}" for c in columns).rstrip())
+        for method in methods:
+            texts = []
+            for column in columns:
+                row = next((r for r in here if r["method"] == method and r["amount"] == column), None)
+                interval = row and row["interval"]
+                text = "" if row is None else f"{row['mean']:.3g}"
+                texts.append(f"{text + (f' [{interval[0]:.3g}, {interval[1]:.3g}]' if interval else ''):<24}")
+            lines.append(f"{method:<{width}}" + "".join(texts).rstrip())
+        lines.append("")
+    return "\n".join(lines)
+
+
+COMMAND = Command(
+    name="neuroformer fewshot",
+    summary="Decode a new animal from few labels, beside what a lab would do with the same labels.",
+    config=FewshotConfig,
+    run=run,
+    examples=(
+        "neuroformer fewshot run=out/ca1 'sessions=[sessions/C11_M1_*.h5]' out=out/fewshot 'minutes=[0.25,0.5,2]'",
+    ),
+)

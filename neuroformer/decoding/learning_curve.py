@@ -1,0 +1,207 @@
+"""Results of a few-shot experiment over sessions: means with intervals, paired differences, one sentence, a figure.
+
+Intervals come from drawing sessions with replacement; with one session, from blocks of its test time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from neuroformer.plotting import new_figure
+
+LEAD = "pretrained"
+ERRORS = ("mean_error", "median_error", "log_loss")
+"""Scores of which less is better."""
+_DRAWS = 2000
+_LABELS = {
+    "pretrained": "pretrained, then fitted",
+    "pretrained_causal": "pretrained, past events only",
+    "pretrained_labels_only": "pretrained, labels only",
+    "scratch": "from scratch",
+    "naive_bayes": "naive Bayes",
+    "naive_bayes_motion": "naive Bayes + motion",
+    "logistic": "softmax / logistic",
+    "ridge": "ridge",
+    "kalman": "Kalman filter",
+    "gru": "GRU",
+    "null": "mean / majority",
+}
+_COLOURS = {
+    "pretrained": "#b5362b",
+    "pretrained_causal": "#e07b6f",
+    "pretrained_labels_only": "#e8a33d",
+    "scratch": "#7b5ea7",
+    "naive_bayes": "#1f6f8b",
+    "naive_bayes_motion": "#4fa3a5",
+    "logistic": "#5b8c3a",
+    "ridge": "#6b6b6b",
+    "kalman": "#8c6d46",
+    "gru": "#3b4a9b",
+    "null": "#b5b5b5",
+}
+
+
+def summarise(
+    results: Sequence[dict[str, Any]], *, scale: float = 1.0, seed: int = 0
+) -> list[dict[str, Any]]:
+    """One row per variable, score, method and amount: mean over sessions, its interval, and the lead's advantage.
+
+    Args:
+        results: of all cells.
+        scale: errors are divided by it.
+        seed: of the bootstrap.
+    """
+    rows = []
+    for target in dict.fromkeys(name for r in results for name in r["scores"]):
+        for metric in metrics_of(results, target):
+            for amount in sorted({r["amount"] for r in results}):
+                table = {
+                    method: _by_session(results, target, metric, amount, method)
+                    for method in dict.fromkeys(r["method"] for r in results)
+                }
+                table = {method: values for method, values in table.items() if values}
+                factor = 1 / scale if metric in ("mean_error", "median_error") else 1.0
+                for method, values in table.items():
+                    rows.append(
+                        {
+                            "target": target,
+                            "metric": metric,
+                            "amount": amount,
+                            "method": method,
+                            "sessions": len(values),
+                            "label_s": float(
+                                np.mean([r["label_s"] for r in results if r["amount"] == amount])
+                            ),
+                            **_mean(values, results, target, metric, amount, method, factor, seed),
+                            "difference": _difference(table.get(LEAD, {}), values, factor, seed),
+                        }
+                    )
+    return rows
+
+
+def metrics_of(results: Sequence[dict[str, Any]], target: str) -> list[str]:
+    """Scores that are shown of a variable."""
+    having = next(r["scores"][target] for r in results if target in r["scores"])
+    wanted = (
+        "mean_error",
+        "median_error",
+        "r2",
+        "coverage",
+        "accuracy",
+        "balanced_accuracy",
+        "auc",
+        "log_loss",
+    )
+    return [name for name in wanted if name in having]
+
+
+def sentence(rows: Sequence[dict[str, Any]], *, unit: str, amounts: str) -> str:
+    """Who wins, and from how many labels on, for the first score of the first variable."""
+    target, metric = rows[0]["target"], rows[0]["metric"]
+    mine = [r for r in rows if r["target"] == target and r["metric"] == metric]
+    sign = -1 if metric in ERRORS else 1
+    rivals = [m for m in dict.fromkeys(r["method"] for r in mine) if not m.startswith(LEAD)]
+    wins, parts = [], []
+    for amount in sorted({r["amount"] for r in mine}):
+        here = {r["method"]: r for r in mine if r["amount"] == amount}
+        if LEAD not in here or not rivals:
+            continue
+        best = max((m for m in rivals if m in here), key=lambda m: sign * here[m]["mean"])
+        interval = here[best]["difference"]["interval"]
+        clear = interval is not None and (interval[1] < 0 if sign < 0 else interval[0] > 0)
+        behind = interval is not None and (interval[0] > 0 if sign < 0 else interval[1] < 0)
+        word = "beats" if clear else "loses to" if behind else "is not told apart from"
+        wins.append(clear)
+        parts.append(
+            f"at {amount:g} {amounts} the pretrained model ({here[LEAD]['mean']:.3g}{unit}) {word} the best other "
+            f"method, {_LABELS.get(best, best)} ({here[best]['mean']:.3g}{unit})"
+        )
+    return f"{target}, {metric.replace('_', ' ')}: " + "; ".join(parts) + "."
+
+
+def draw(rows: Sequence[dict[str, Any]], *, unit: str, amounts: str) -> Figure:
+    """Score against labels, a panel for each of the first scores of every variable."""
+    panels = [
+        (target, metric)
+        for target in dict.fromkeys(r["target"] for r in rows)
+        for metric in dict.fromkeys(r["metric"] for r in rows if r["target"] == target)
+        if metric in ("mean_error", "median_error", "accuracy", "auc")
+    ][:4]
+    figure = new_figure(width=4.3 * len(panels), height=4.6)
+    for k, (target, metric) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), k + 1)
+        methods = list(
+            dict.fromkeys(r["method"] for r in rows if (r["target"], r["metric"]) == (target, metric))
+        )
+        for i, method in enumerate(methods):
+            here = [r for r in rows if (r["target"], r["metric"], r["method"]) == (target, metric, method)]
+            x = np.array([r["amount"] for r in here]) * 1.03 ** (i - len(methods) / 2)  # side by side
+            y = np.array([r["mean"] for r in here])
+            bars = np.array([r["interval"] or (r["mean"], r["mean"]) for r in here])
+            lead = method == LEAD
+            axes.errorbar(x, y, yerr=[np.maximum(y - bars[:, 0], 0), np.maximum(bars[:, 1] - y, 0)],
+                          color=_COLOURS.get(method), lw=2.4 if lead else 1.3, marker="o", ms=5 if lead else 3.5,
+                          elinewidth=0.8, zorder=3 if lead else 2, label=_LABELS.get(method, method))  # fmt: skip
+        axes.set_xscale("log")
+        ticks = sorted({r["amount"] for r in rows})
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel(f"labels ({amounts})")
+        label = metric.replace("_", " ")
+        axes.set_ylabel(f"{target}: {label}{f' ({unit.strip()})' if unit and metric in ERRORS else ''}")
+        if metric in ERRORS:
+            axes.set_ylim(bottom=0)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=8
+    )
+    return figure
+
+
+def _by_session(
+    results: Sequence[dict[str, Any]], target: str, metric: str, amount: float, method: str
+) -> dict[str, float]:
+    """Mean over seeds of each session."""
+    found: dict[str, list[float]] = {}
+    for r in results:
+        if r["amount"] == amount and r["method"] == method and metric in r["scores"].get(target, {}):
+            value = r["scores"][target][metric]["value"]
+            if value is not None and np.isfinite(value):
+                found.setdefault(r["session"], []).append(value)
+    return {session: float(np.mean(values)) for session, values in found.items()}
+
+
+def _mean(
+    values: dict[str, float], results: Sequence[dict[str, Any]], target: str, metric: str, amount: float,
+    method: str, factor: float, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    numbers = np.array(list(values.values())) * factor
+    if len(numbers) > 1:
+        return {"mean": float(numbers.mean()), "interval": _bootstrap(numbers, seed)}
+    own = next(
+        r["scores"][target][metric]["interval"]
+        for r in results
+        if r["amount"] == amount and r["method"] == method and target in r["scores"]
+    )
+    return {"mean": float(numbers.mean()), "interval": None if own is None else [factor * x for x in own]}
+
+
+def _difference(lead: dict[str, float], other: dict[str, float], factor: float, seed: int) -> dict[str, Any]:
+    """The lead minus the other, paired by session."""
+    shared = [s for s in lead if s in other]
+    if not shared:
+        return {"mean": None, "interval": None}
+    numbers = np.array([lead[s] - other[s] for s in shared]) * factor
+    return {
+        "mean": float(numbers.mean()),
+        "interval": _bootstrap(numbers, seed) if len(numbers) > 1 else None,
+    }
+
+
+def _bootstrap(numbers: np.ndarray, seed: int) -> list[float]:
+    drawn = np.random.default_rng(seed).integers(0, len(numbers), (_DRAWS, len(numbers)))
+    return [float(x) for x in np.quantile(numbers[drawn].mean(1), [0.025, 0.975])]

@@ -1,0 +1,113 @@
+"""What a run knows of behaviour beside the model's weights: motion, what units are like, and how far to trust events.
+
+All three are learned from the labels of the training part (the last from those of validation) when training has ended,
+and travel in the checkpoint: a new animal is decoded with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neuroformer.data import Recording, RecordingsModule
+from neuroformer.data.grid import Grid, make_grid
+from neuroformer.data.motion import MotionCounts, count_motion, make_motion, paths_of, with_unknown
+from neuroformer.inversion.filtering import forward, smooth
+from neuroformer.inversion.onboarding import (
+    Tuning,
+    TuningPrior,
+    fit_tuning,
+    labelled_counts,
+    learn_prior,
+    state_features,
+)
+from neuroformer.model import Neuroformer
+
+EVIDENCE = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
+"""Exponents of the likelihood that are tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """What a checkpoint holds for the inversion.
+
+    Attributes:
+        motion: how decoded behaviour moves.
+        prior: of the tuning of a unit; None where events depend on more than the decoded variables.
+        evidence: exponent of the likelihood of a bin's events.
+    """
+
+    motion: MotionCounts
+    prior: TuningPrior | None
+    evidence: float
+
+    def state(self) -> dict[str, Any]:
+        """Builtins only, for the checkpoint."""
+        prior = self.prior and {
+            "mean": self.prior.mean.tolist(),
+            "covariance": self.prior.covariance.tolist(),
+        }
+        return {"motion": self.motion.state(), "prior": prior, "evidence": self.evidence}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Knowledge:
+        """Rebuild from `state()`."""
+        prior = state["prior"] and TuningPrior(**{k: np.asarray(v, float) for k, v in state["prior"].items()})
+        return cls(
+            motion=MotionCounts.from_state(state["motion"]), prior=prior, evidence=float(state["evidence"])
+        )
+
+
+def learn_knowledge(
+    model: Neuroformer, data: RecordingsModule, before: Knowledge | None = None
+) -> Knowledge | None:
+    """From the sessions of a run; None where nothing is inverted.
+
+    Args:
+        model: trained.
+        data: its sessions.
+        before: what was known before a fine-tuning; its prior and exponent are kept, as they come from more animals.
+    """
+    grid = make_grid(data.vocabulary)
+    if grid is None:
+        return None
+    motion = count_motion(grid, paths_of(grid, data.recordings))
+    if before is not None:
+        return Knowledge(motion=before.motion + motion, prior=before.prior, evidence=before.evidence)
+    having = [r for r in data.recordings if all(name in r.variables for name in grid.names)]
+    if (
+        any(shape.is_input and name not in grid.names for name, shape in model.variables.items())
+        or not having
+    ):
+        return Knowledge(motion=motion, prior=None, evidence=1.0)
+    training = model.training
+    model.eval()
+    features = state_features(model, grid)
+    sessions = [labelled_counts(r, grid, n_states=len(features)) for r in having]
+    prior = learn_prior(sessions, features)
+    tunings = [fit_tuning(counts, time, features, prior) for counts, time in sessions]
+    evidence = choose_evidence(having, tunings, grid, motion)
+    model.train(training)
+    return Knowledge(motion=motion, prior=prior, evidence=evidence)
+
+
+def choose_evidence(
+    recordings: list[Recording], tunings: list[Tuning], grid: Grid, motion: MotionCounts
+) -> float:
+    """The exponent under which the labels of the validation part are most probable, given all its events."""
+    chain = with_unknown(make_motion(grid, motion), motion)
+    scores = np.zeros(len(EVIDENCE))
+    for recording, tuning in zip(recordings, tunings, strict=True):
+        for span in recording.part("val"):
+            cells = grid.cells({name: recording.variable(name, span) for name in grid.names})
+            known = np.nonzero(cells >= 0)[0]
+            if not len(known):
+                continue
+            score = tuning.evidence(recording.counts(span).astype(float))
+            for k, exponent in enumerate(EVIDENCE):
+                filtered, _ = forward(exponent * score, chain)
+                found = smooth(exponent * score, chain, filtered)
+                scores[k] += np.log(np.maximum(found[known, cells[known]], 1e-12)).sum()
+    return EVIDENCE[int(scores.argmax())] if scores.any() else 1.0
