@@ -219,7 +219,7 @@ class Alignment(nn.Module):
         stack = batch.frames.get(shape.name)
         if stack is None:
             return None
-        token = encoder(stack.values).mean(2)  # (B, S, W)
+        token = encoder(stack.values, stack.bins, stack.known).mean(2)  # (B, S, W)
         ago = torch.arange(batch.n_bins, device=token.device)[:, None] - stack.bins.unsqueeze(1)  # (B, T, S)
         seen = stack.known.unsqueeze(1) & (ago >= 0) & (ago <= shape.horizon)
         newest = ago.masked_fill(~seen, batch.n_bins + shape.horizon).argmin(-1)

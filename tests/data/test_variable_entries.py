@@ -37,7 +37,7 @@ def module(
     config = DataConfig(
         sessions=[str(p) for p in paths], bin_s=0.1, chunk_s=4.0, warmup_s=0.8, variables=variables
     )
-    return RecordingsModule(config=config, context_bins=5, vocabulary=vocabulary)
+    return RecordingsModule(config=config, context_bins=5, batches_per_epoch=6, vocabulary=vocabulary)
 
 
 def words(order: tuple[str, ...], values: list[str]) -> TimeSeries:
