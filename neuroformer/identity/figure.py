@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +27,6 @@ def identity_figure(
     results: Sequence[Result],
     *,
     label: str,
-    adds: Sequence[tuple[str, str, dict[str, Any]]] = (),
 ) -> Figure:
     """Two components of `mapped` with a colour per label, and the macro-F1 of every set and probe."""
     shown = [r for r in results if r.features != CHANCE]
@@ -70,7 +68,7 @@ def _map(axes: Axes, mapped: FeatureSet, asked: Asked, label: str) -> None:
                 zorder=2,
             )
     axes.set(
-        title=f"{mapped.name} of {len(at)} units",
+        title=f"{_map_name(mapped.name)}, {len(at)} units",
         xlabel=f"component 1 ({share[0]:.0%} of variance)",
         ylabel=f"component 2 ({share[1] if len(share) > 1 else 0:.0%})",
     )
@@ -80,12 +78,13 @@ def _map(axes: Axes, mapped: FeatureSet, asked: Asked, label: str) -> None:
     ]
     if grey.any():
         handles.append(Line2D([], [], marker="o", linestyle="", color="#cdd4d9", markersize=4, label="other"))
-    axes.legend(
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.legend(
         handles=handles,
         title=f"{label} (a marker per animal)",
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.14),
-        ncols=min(4, len(handles)),
+        loc="outside lower left",
+        ncols=min(8, len(handles)),
         handletextpad=0.2,
         columnspacing=1.2,
     )
@@ -106,16 +105,7 @@ def _bars(axes: Axes, shown: Sequence[Result], names: Sequence[str], chance: Res
             y += 1
         y += 0.7
     axes.axvline(chance.scores[LEAD], color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)))
-    axes.text(
-        chance.scores[LEAD],
-        -0.9,
-        " chance",
-        color=MUTED,
-        fontsize=8.5,
-        va="bottom",
-        ha="left",
-    )
-    axes.set_yticks(ticks, [name.replace("embedding:", "· ") for name in names])
+    axes.set_yticks(ticks, [_shown_name(name) for name in names])
     axes.set_ylim(y - 0.2, -1.0)
     axes.set_xlim(0, None)
     axes.grid(axis="x", color=GRID)
@@ -123,9 +113,18 @@ def _bars(axes: Axes, shown: Sequence[Result], names: Sequence[str], chance: Res
     axes.set(
         title="Told across animals, one left out at a time", xlabel="macro-F1, 95 % interval over animals"
     )
-    axes.legend(
-        handles=[Line2D([], [], color=PALETTE[_SHADES[p]], linewidth=6, label=PROBE_NAMES[p]) for p in used],
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.12),
-        ncols=len(used),
-    )
+    handles = [Line2D([], [], color=PALETTE[_SHADES[p]], linewidth=6, label=PROBE_NAMES[p]) for p in used]
+    handles.append(Line2D([], [], color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), label="chance"))
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.legend(handles=handles, title="probe", loc="outside lower right", ncols=len(handles))
+
+
+def _map_name(name: str) -> str:
+    part = name.removeprefix("embedding:")
+    return name.capitalize() if part == name else f"Part {part!r} of the embedding"
+
+
+def _shown_name(name: str) -> str:
+    """Parts of the embedding follow the whole sets, as "wiring alone"."""
+    return f"{name.removeprefix('embedding:')} alone" if name.startswith("embedding:") else name

@@ -8,6 +8,7 @@ from neuroformer.identity.activity import Activity
 from neuroformer.identity.correlation import lagged_correlation, paired_correlation, standardize
 
 LAGS = (-32, -16, -8, -4, 0, 4, 8, 16, 32)
+TRIGGERED_LAGS = (-20, -10, -5, -3, -2, -1, 0, 1, 2, 3, 5, 10, 20)
 BEHAVIOR_LAGS = (-16, -4, 0, 4, 16)
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _COMPONENTS = 6
@@ -16,15 +17,18 @@ _COMPONENTS = 6
 def population_features(activity: Activity) -> tuple[np.ndarray, list[str]]:
     """How a unit stands to the others (N, F) and the features' names.
 
-    Correlation with the mean of all others by lag (population coupling, Okun et al. 2015, Nature 521:511); quantiles
-    and mean square of its correlations with the others; correlation with the session's first principal components and
-    its square. Components have no sign and their order may differ between animals: each is turned so that its
-    correlations with the units are skewed to the right.
+    How many events the others have at a lag from the unit's own, in bins of the model, against their mean, in standard
+    deviations (spike-triggered population rate, Okun et al. 2015, Nature 521:511: at lags above 0 what a unit does to
+    the others shows too, as far as they do not share a drive); correlation of activity with the mean of all others by
+    lag, at the slower pace of the activity; quantiles and mean square of its correlations with the others; correlation
+    with the session's first principal components and its square. Components have no sign and their order may differ
+    between animals: each is turned so that its correlations with the units are skewed to the right.
     """
     stretches = [stretch.activity for stretch in activity.stretches]
     z, known = standardize(stretches)
     n = activity.n_units
-    columns, names = [], []
+    columns = list(triggered_rate(activity).T)
+    names = [f"triggered_{lag}" for lag in TRIGGERED_LAGS]
     sums, counts = [x.sum(1, keepdims=True) for x in z], [k.sum(1, keepdims=True) for k in known]
     others = [
         (s - x) / np.maximum(c - k, 1) for s, c, x, k in zip(sums, counts, z, known, strict=True)
@@ -47,6 +51,39 @@ def population_features(activity: Activity) -> tuple[np.ndarray, list[str]]:
     columns += [*loading.T, *(loading**2).T]
     names += [f"component_{i}" for i in range(k)] + [f"component_{i}_square" for i in range(k)]
     return np.stack(columns, 1), names
+
+
+def triggered_rate(activity: Activity) -> np.ndarray:
+    """(N, L) mean events per bin of all other units at each of `TRIGGERED_LAGS` bins after an event of the unit.
+
+    In standard deviations of the others' counts around their mean; NaN where no event has a bin at that lag.
+    """
+    n_units = activity.n_units
+    sums, pairs = np.zeros((n_units, len(TRIGGERED_LAGS))), np.zeros((n_units, len(TRIGGERED_LAGS)))
+    total, square, n_bins = np.zeros(n_units), np.zeros(n_units), 0
+    for stretch in activity.stretches:
+        n = max(1, int((stretch.stop - stretch.start) / activity.bin_s + 1e-6))
+        bins = [
+            ((times - stretch.start) / activity.bin_s + 1e-6).astype(int).clip(0, n - 1)
+            for times in stretch.times
+        ]
+        everyone = np.bincount(np.concatenate(bins), minlength=n).astype(float)
+        for unit, at in enumerate(bins):
+            others = everyone - np.bincount(at, minlength=n)
+            total[unit] += others.sum()
+            square[unit] += (others**2).sum()
+            for k, lag in enumerate(TRIGGERED_LAGS):
+                there = at + lag
+                there = there[(there >= 0) & (there < n)]
+                sums[unit, k] += others[there].sum()
+                pairs[unit, k] += len(there)
+        n_bins += n
+    mean = total / n_bins
+    spread = np.sqrt(np.maximum(square / n_bins - mean**2, 0))
+    found = (sums / np.where(pairs > 0, pairs, np.nan) - mean[:, None]) / np.where(
+        spread > 0, spread, np.nan
+    )[:, None]
+    return np.asarray(found)
 
 
 def behavior_features(activity: Activity) -> tuple[np.ndarray, list[str]]:

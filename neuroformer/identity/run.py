@@ -23,6 +23,7 @@ from neuroformer.identity.export import UnitEmbeddings, write_embeddings
 from neuroformer.identity.features import FeatureSet, basic_sets, feature_set, normalized, plain_features
 from neuroformer.identity.figure import identity_figure
 from neuroformer.identity.population import correlation_graph
+from neuroformer.identity.scores import LEAD
 from neuroformer.identity.table import as_dict, render_table, verdict, write_table
 from neuroformer.identity.units import AskedLabels, UnitTable, asked_labels, unit_table
 from neuroformer.plotting import save_figure
@@ -89,6 +90,7 @@ def identity(config: IdentityConfig, *, command: str = "neuroformer identity") -
     if config.by_part:
         parts = [_part_set(name, embeddings, config) for name in embeddings.parts]
         results[-1:-1] = compare(asked, parts, probes[:1], **settings)[:-1]
+        sets += parts
     adds = []
     for with_it, without in (
         ("embedding+statistics", "statistics"),
@@ -109,9 +111,8 @@ def identity(config: IdentityConfig, *, command: str = "neuroformer identity") -
             sentence,
         ]
     )
-    map_of = next((s for s in sets if s.name == "embedding"), sets[0])
     save_figure(
-        identity_figure(map_of, asked, results, label=config.label, adds=adds),
+        identity_figure(_mapped(sets, results, probes[0]), asked, results, label=config.label),
         folder.figures / "identity.png",
     )
     write_table(folder.path / "table.csv", results)
@@ -177,6 +178,13 @@ def _part_set(name: str, embeddings: UnitEmbeddings, config: IdentityConfig) -> 
         columns=[str(k) for k in range(values.shape[1])],
         undefined=0.0,
     )
+
+
+def _mapped(sets: Sequence[FeatureSet], results: Sequence[Result], probe: str) -> FeatureSet:
+    """What the map shows: the embedding or the part of it that tells most; without them the set that does."""
+    scores = {r.features: r.scores[LEAD] for r in results if r.probe == probe}
+    of_model = [s for s in sets if s.name == "embedding" or s.name.startswith("embedding:")]
+    return max(of_model or sets, key=lambda s: scores[s.name])
 
 
 def _headline(labels: AskedLabels, asked: Asked, config: IdentityConfig) -> str:

@@ -46,7 +46,7 @@ class LogisticConfig:
     """Lengths of history to try, seconds, the bin itself included."""
     taps: list[int] = field(default_factory=lambda: [1])
     """Equal stretches to try into which a window is cut."""
-    penalties: list[float] = field(default_factory=lambda: [1.0, 0.3, 0.1, 0.03, 0.01, 0.003])
+    penalties: list[float] = field(default_factory=lambda: [10 ** (-k / 2) for k in range(8)])
     """L2 penalties to try, per labelled bin, strongest first."""
     cells: int = 20
     """Cells of the grid of a continuous target with one dimension."""
@@ -72,16 +72,17 @@ class NaiveBayesConfig:
 
     windows_s: list[float] = field(default_factory=lambda: [0.25, 0.5, 1.0, 2.0])
     """Lengths of history to try, seconds, the bin itself included."""
-    smoothing: list[float] = field(default_factory=lambda: [0.025, 0.05, 0.1])
+    smoothing: list[float] = field(default_factory=lambda: [0.025, 0.05, 0.1, 0.2])
     """Standard deviations to try of the Gaussian that smooths the tuning curves, in parts of the target's range."""
     prior_s: list[float] = field(default_factory=lambda: [0.1, 0.5, 2.0])
     """Seconds to try for which every cell counts as having been visited with the unit at its mean rate."""
-    evidence: list[float] = field(default_factory=lambda: [1.0, 0.5, 0.25, 0.1, 0.05])
+    evidence: list[float] = field(default_factory=lambda: [1.0, 0.5, 0.25, 0.1, 0.05, 0.02])
     """Exponents to try on the likelihood: units are not independent as naive Bayes has it, so 1 is overconfident."""
     observations: Literal["auto", "poisson", "gaussian"] = "auto"
     """`poisson` for event counts, `gaussian` for traces; `auto`: Poisson where all features are whole numbers ≥ 0."""
     prior: Literal["auto", "flat", "occupancy"] = "auto"
-    """Prior over cells or classes: flat, or how often each was visited; `auto`: flat on a grid, else occupancy."""
+    """Prior over cells or classes: flat, or how often each was visited; `auto`: both are tried on a grid, and classes
+    have the latter."""
     motion: Literal["none", "forward", "smooth"] = "none"
     """Markov motion prior on the grid learned from the labels: none, causal, or with the future too (offline)."""
     cells: int = 40

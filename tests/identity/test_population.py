@@ -1,8 +1,16 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from neuroformer.identity.activity import Activity, Stretch
-from neuroformer.identity.population import behavior_features, correlation_graph, population_features
+from neuroformer.identity.population import (
+    TRIGGERED_LAGS,
+    behavior_features,
+    correlation_graph,
+    population_features,
+    triggered_rate,
+)
 
 
 def of(values: np.ndarray, behavior: np.ndarray) -> Activity:
@@ -63,3 +71,22 @@ def test_the_graph_has_no_diagonal(made: Activity) -> None:
     assert np.diagonal(graph).tolist() == [0] * 5
     np.testing.assert_allclose(graph, graph.T, atol=1e-12)
     np.testing.assert_allclose(graph[0, 1], np.corrcoef(made.stretches[0].activity.T)[0, 1], atol=1e-12)
+
+
+def test_what_a_unit_does_to_the_others_shows_after_its_events(rng: np.random.Generator) -> None:
+    """Unit 0 makes the others fire two bins later; by hand for one unit and lag."""
+    driver = np.sort(rng.choice(np.arange(1, 900), 80, replace=False))
+    bins = [
+        driver,
+        np.sort(np.r_[driver + 2, rng.integers(0, 1000, 80)]),
+        np.sort(rng.integers(0, 1000, 160)),
+    ]
+    times = [(b + 0.5) * 0.1 for b in bins]
+    made = of(np.zeros((1000, 3)), np.zeros((1000, 0)))
+    stretch = dataclasses.replace(made.stretches[0], times=times)
+    found = triggered_rate(dataclasses.replace(made, stretches=[stretch]))
+    assert TRIGGERED_LAGS[int(found[0].argmax())] == 2
+    assert TRIGGERED_LAGS[int(found[1].argmax())] == -2
+    others = np.bincount(np.concatenate(bins[1:]), minlength=1000)
+    by_hand = (others[driver + 1].mean() - others.mean()) / others.std()
+    np.testing.assert_allclose(found[0, TRIGGERED_LAGS.index(1)], by_hand)

@@ -159,6 +159,9 @@ class _Softmax:
             model.set_params(C=1 / (penalty * n))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # a path is searched with few steps
+                warnings.filterwarnings(
+                    "ignore", "The number of unique classes", UserWarning
+                )  # cells are many
                 model.fit(x, labels)
             self.fits.append((model.coef_.copy(), model.intercept_.copy()))
 

@@ -138,11 +138,14 @@ class NaiveBayesDecoder(Decoder):
             else Grid.over(target, samples.y, cells=c.cells, cells_2d=c.cells_2d)
         )
         cells = self._cells(samples.y)
+        on_grid = ["flat", "occupancy"] if self._grid is not None else ["occupancy"]
+        priors = on_grid if c.prior == "auto" else [c.prior]
         candidates = list(
             product(
                 histories(c.windows_s, [1], bin_s=self.bin_s, centered=c.centered),
                 c.smoothing if self._grid is not None else [0.0],
                 c.prior_s,
+                priors,
             )
         )
         gap = max(history.window for history, *_ in candidates)
@@ -172,7 +175,7 @@ class NaiveBayesDecoder(Decoder):
                 best = (float(errors[at]), number, c.evidence[at])
         if best is None:  # too few labels to choose: the middle of the lists, and the most cautious exponent
             best = (float("nan"), len(candidates) // 2, min(c.evidence))
-        history, smoothing, prior_s = candidates[best[1]]
+        history, smoothing, prior_s, prior = candidates[best[1]]
         self._evidence = best[2]
         whole = _Windows.of(samples.x, history).at(samples.rows)
         self._learn(samples, cells, np.arange(len(samples)), candidates[best[1]], whole)
@@ -180,6 +183,7 @@ class NaiveBayesDecoder(Decoder):
             "window_s": history.window * self.bin_s,
             "smoothing": smoothing,
             "prior_s": prior_s,
+            "prior": prior,
             "evidence": self._evidence,
             "loss": best[0] / max(1, sum(len(test) for *_, test in parts)),
         }
@@ -198,11 +202,11 @@ class NaiveBayesDecoder(Decoder):
         samples: Samples,
         cells: np.ndarray,
         train: np.ndarray,
-        candidate: tuple[History, float, float],
+        candidate: tuple[History, float, float, str],
         sums: tuple[np.ndarray, np.ndarray],
     ) -> None:
         """Tuning, prior and motion from some of the labelled bins."""
-        history, smoothing, prior_s = candidate
+        history, smoothing, prior_s, prior = candidate
         kernel = np.eye(self.target.n_classes) if self._grid is None else self._grid.kernel(smoothing)
         self._history = history
         self._tuning = Tuning(
@@ -215,13 +219,11 @@ class NaiveBayesDecoder(Decoder):
             poisson=self._poisson,
         )
         n_cells = len(kernel)
-        uniform = np.full(n_cells, 1 / n_cells)
-        occupancy = self.config.prior == "occupancy" or (self.config.prior == "auto" and self._grid is None)
-        if occupancy:
+        if prior == "occupancy":
             visits = kernel @ np.bincount(cells[train], minlength=n_cells) + 1.0
             self._prior = visits / visits.sum()
         else:
-            self._prior = uniform
+            self._prior = np.full(n_cells, 1 / n_cells)
         if self.config.motion != "none":
             steps = 1 - np.eye(n_cells, dtype=np.int64) if self._grid is None else self._grid.steps()
             self._matrix = transitions(_pairs(samples, cells, train), steps)
