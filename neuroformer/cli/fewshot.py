@@ -72,7 +72,7 @@ def render(rows: list[dict[str, Any]], amounts: str) -> str:
 
 COMMAND = Command(
     name="neuroformer fewshot",
-    summary="Decode a new animal from few labels, beside what a lab would do with the same labels.",
+    summary="Decode a new animal from few labels, beside what a lab does with the same labels.",
     config=FewshotConfig,
     run=run,
     examples=(

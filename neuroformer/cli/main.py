@@ -17,7 +17,7 @@ SUBCOMMANDS = {
     "info": "Show what a session file holds.",
     "pretrain": "Train a model on the events of one or many sessions.",
     "finetune": "Fit a pretrained model to a new animal.",
-    "fewshot": "Decode a new animal from few labels, beside what a lab would do with the same labels.",
+    "fewshot": "Decode a new animal from few labels, beside what a lab does with the same labels.",
     "evaluate": "Score a trained model on held-out time beside its baselines.",
     "latents": "Export and plot what a model makes of each bin.",
     "ablation": "Train a model without each of its parts, and say what each is worth.",

@@ -235,6 +235,7 @@ def test_every_real_recording_converts_and_validates(converted: Path, family: st
 def test_mouse_ca1_keeps_frames_ids_and_the_track(converted: Path, real_data: Path) -> None:
     with np.load(real_data / "mouse_ca1" / "C11_M1_envA_s3.npz") as raw:
         frames, amplitudes, position = raw["event_frame"], raw["event_amp"], raw["position"]
+        position = np.where(raw["trial"] == 5, np.nan, position)  # misaligned: not what the cells saw
     with Session(converted / "mouse_ca1" / "C11_M1_envA_s3.h5") as session:
         assert (session.subject_id, session.n_units, session.n_events) == ("C11_M1", 472, 13069)
         events = session.events()
