@@ -53,5 +53,7 @@ def _known(recording: Recording, names: list[str], span: Span, when: str) -> np.
     for name in names:
         found |= recording.variable(name, span, all_labels=True).known
     if when:
-        found &= recording.variables[names[0]].holds(when, recording.epochs[span.epoch], span.start, span.stop)
+        found &= recording.variables[names[0]].holds(
+            when, recording.epochs[span.epoch], span.start, span.stop
+        )
     return found

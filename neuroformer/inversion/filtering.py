@@ -38,7 +38,8 @@ def smooth(log_likelihood: np.ndarray, motion: Motion, filtered: np.ndarray | No
     filtered = forward(log_likelihood, motion)[0] if filtered is None else filtered
     found = filtered.copy()
     for t in range(len(found) - 2, -1, -1):
-        predicted = filtered[t] @ motion.step
+        # A cell that cannot be reached has probability 0 after, too; 0/0 must not spread.
+        predicted = np.maximum(filtered[t] @ motion.step, 1e-300)
         found[t] = filtered[t] * (motion.step @ (found[t + 1] / predicted))
         found[t] /= found[t].sum()
     return found
