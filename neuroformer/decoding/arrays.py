@@ -142,7 +142,8 @@ def holds(recording: Recording, when: str, span: Span) -> np.ndarray:
             reader = VariableReader(recording.session, name, config)
             if reader.info.kind != "continuous" and source != "trials":
                 raise UserError(
-                    f"when={when!r}: {name!r} is {reader.info.kind} in {recording.session.path}; name a series of numbers"
+                    f"when={when!r}: {name!r} is {reader.info.kind} in {recording.session.path}; "
+                    "name a series of numbers"
                 )
             return reader.holds(when, recording.epochs[span.epoch], span.start, span.stop)
     there = ", ".join([*recording.session.behavior_names, *recording.session.stimulus_names]) or "none"

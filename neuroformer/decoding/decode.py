@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,136 +14,25 @@ from neuroformer.data import Part, Recording
 from neuroformer.data.grid import make_grid
 from neuroformer.decoding.arrays import Stretches, Truth, make_target, read_stretches, read_trials, read_truth
 from neuroformer.decoding.figures import draw_behavior, draw_scores
-from neuroformer.decoding.leak import Leak, check_leak, leak_sentence
+from neuroformer.decoding.leak import check_leak, leak_sentence
 from neuroformer.decoding.methods import DEFAULT_WEIGHT, Estimate, Inverter, fit_baseline, readout_estimate
 from neuroformer.decoding.predict import Stretch, predict
+from neuroformer.decoding.results import comparisons, pooled_results, sentence, session_results, write_table
 from neuroformer.decoding.scoring import (
-    HALF_WIDTH,
     Samples,
     Trials,
     find_trials,
     headline,
     inverted_trials,
-    joined,
-    known_samples,
-    more_is_better,
-    plain_scores,
     pooled_trials,
-    score_samples,
     spread_factor,
 )
+from neuroformer.decoding.session import SessionDecoding
 from neuroformer.errors import UsageError, UserError
-from neuroformer.evaluation.block_draws import BlockDraws, Score, time_blocks
 from neuroformer.evaluation.trained_run import TrainedRun, load_run
-from neuroformer.files import RunFolder, atomic_path
-from neuroformer.plotting import method_label, save_figure
+from neuroformer.files import RunFolder
+from neuroformer.plotting import save_figure
 from neuroformer.settings.decode import DecodeConfig
-
-ALL = "all"
-"""Stands for all sessions together."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SessionDecoding:
-    """One session, decoded.
-
-    Attributes:
-        session_id: whose.
-        bin_s: width of a bin in seconds.
-        targets: the variables.
-        test: events of the scored part.
-        truth: labels of the scored part, by variable.
-        estimates: by variable and method.
-        factors: that calibrate the spreads, by variable and method.
-        trials: of variables that hold for a trial.
-        trial_samples: one decision per trial, by variable and method.
-        leaks: leak checks.
-        about: what was chosen and counted, for metrics.json.
-    """
-
-    session_id: str
-    bin_s: float
-    targets: dict[str, Target]
-    test: Stretches
-    truth: dict[str, Truth]
-    estimates: dict[str, dict[str, Estimate]]
-    factors: dict[str, dict[str, np.ndarray]]
-    trials: dict[str, Trials]
-    trial_samples: dict[str, dict[str, Samples]]
-    leaks: list[Leak]
-    about: dict[str, Any]
-
-    def save(self, path: Path) -> None:
-        """Write time, stretch, VARIABLE.truth, VARIABLE.known and VARIABLE.METHOD.* to an npz file."""
-        arrays: dict[str, np.ndarray] = {
-            "time": np.concatenate(self.test.time),
-            "stretch": np.repeat(np.arange(len(self.test.time)), [len(t) for t in self.test.time]),
-        }
-        for name, truth in self.truth.items():
-            values, known = truth.flat()
-            arrays |= {f"{name}.truth": values, f"{name}.known": known}
-            for method, estimate in self.estimates[name].items():
-                arrays |= {
-                    f"{name}.{method}.{what}": values
-                    for what, values in self.arrays_of(name, method, estimate).items()
-                }
-            for method, samples in self.trial_samples.get(name, {}).items():
-                said = samples.mean if samples.mean is not None else samples.probability
-                assert said is not None
-                arrays |= {f"{name}.trial_truth": samples.truth, f"{name}.{method}.trial": said}
-        with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, session_id=self.session_id, **arrays)
-
-    def arrays_of(self, name: str, method: str, estimate: Estimate) -> dict[str, np.ndarray]:
-        """Mean, spread (calibrated), lower and upper end of the 80 % interval; or probabilities; all stretches."""
-        found: dict[str, np.ndarray] = {}
-        if estimate.probability is not None:
-            found["probability"] = np.concatenate(estimate.probability).astype(np.float32)
-        if estimate.mean is not None:
-            mean = found["mean"] = np.concatenate(estimate.mean)
-            if estimate.spread is not None:
-                spread = np.concatenate(estimate.spread) * self.factors[name].get(method, np.ones(1))
-                period = self.targets[name].period
-                lower, upper = mean - HALF_WIDTH * spread, mean + HALF_WIDTH * spread
-                if period is not None:
-                    lower, upper = lower % period, upper % period
-                found |= {"spread": spread, "lower": lower, "upper": upper}
-        if estimate.posterior is not None and estimate.axis is not None:
-            found["posterior"] = np.concatenate(estimate.posterior).astype(np.float32)
-            found["edges"] = estimate.axis.edges
-        return found
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Result:
-    """Scores of one method.
-
-    Attributes:
-        session: whose; `all` for all together.
-        variable: that was decoded.
-        level: bin or trial.
-        method: that decoded it.
-        n: bins or trials.
-        scores: by name.
-    """
-
-    session: str
-    variable: str
-    level: str
-    method: str
-    n: int
-    scores: dict[str, Score] = field(default_factory=dict)
-
-    def plain(self) -> dict[str, Any]:
-        """For metrics.json."""
-        return {
-            "session": self.session,
-            "variable": self.variable,
-            "level": self.level,
-            "method": self.method,
-            "n": self.n,
-            "scores": plain_scores(self.scores),
-        }
 
 
 def decode(config: DecodeConfig, *, command: str = "neuroformer decode") -> dict[str, Any]:
@@ -187,7 +74,7 @@ def decode(config: DecodeConfig, *, command: str = "neuroformer decode") -> dict
         found.save(folder.path / "predictions" / f"{found.session_id}.npz")
         sessions.append(found)
     targets = {name: make_target(entries[name]) for name in names}
-    results = [r for s in sessions for r in _session_results(s, config)] + _pooled_results(sessions, config)
+    results = [r for s in sessions for r in session_results(s, config)] + pooled_results(sessions, config)
     metrics = {
         "part": config.part,
         "when": config.when,
@@ -199,14 +86,14 @@ def decode(config: DecodeConfig, *, command: str = "neuroformer decode") -> dict
             for name, t in targets.items()
         },
         "results": [result.plain() for result in results],
-        "comparisons": (compared := _comparisons(targets, results)),
-        "sentences": [_sentence(targets[c["variable"]], c) for c in compared],
+        "comparisons": (compared := comparisons(targets, results)),
+        "sentences": [sentence(targets[c["variable"]], c) for c in compared],
         "leak_check": [{"session": s.session_id, **leak.plain()} for s in sessions for leak in s.leaks],
         "leak_sentences": _leak_sentences(targets, sessions),
         "sessions": {s.session_id: s.about for s in sessions},
         "notes": notes,
     }  # fmt: skip
-    _write_table(folder.path / "table.csv", results, targets)
+    write_table(folder.path / "table.csv", results, targets)
     for session in sessions[: config.shown]:
         for name, figure in draw_behavior(session, window_s=config.window_s).items():
             save_figure(figure, folder.figures / f"{name}_{session.session_id}.png")
@@ -294,7 +181,7 @@ def decode_session(
                         draws=config.draws,
                         config=config.decoders,
                         seed=config.seed,
-                    )  # fmt: skip
+                    )
                 )
     about = {
         "seconds": sum(len(span) for span in test.spans) * bin_s,
@@ -441,142 +328,6 @@ def _trials(
     return found, samples
 
 
-def _session_results(session: SessionDecoding, config: DecodeConfig) -> Iterator[Result]:
-    for name, target in session.targets.items():
-        truth = session.truth[name]
-        if truth.n_known:
-            draws = BlockDraws(_blocks(session, name, config), draws=config.draws, seed=config.seed)
-            for method, estimate in session.estimates[name].items():
-                samples = known_samples(truth, estimate, session.factors[name].get(method))
-                yield Result(session=session.session_id, variable=name, level="bin", method=method,
-                             n=truth.n_known, scores=score_samples(target, samples, draws))  # fmt: skip
-        if name in session.trials:
-            n = len(session.trials[name])
-            draws = BlockDraws(np.arange(n), draws=config.draws, seed=config.seed)
-            for method, samples in session.trial_samples[name].items():
-                yield Result(session=session.session_id, variable=name, level="trial", method=method, n=n,
-                             scores=score_samples(target, samples, draws))  # fmt: skip
-
-
-def _pooled_results(sessions: list[SessionDecoding], config: DecodeConfig) -> list[Result]:
-    """All sessions together, where there are several, for methods that all of them have."""
-    results = []
-    for name in dict.fromkeys(name for s in sessions for name in s.targets):
-        having = [s for s in sessions if name in s.targets and s.truth[name].n_known]
-        trialled = [s for s in having if name in s.trials]
-        for level, group in (("bin", having), ("trial", trialled)):
-            if len(sessions) < 2 or not group:
-                continue
-            blocks, offset = [], 0
-            for s in group:
-                block = _blocks(s, name, config) if level == "bin" else np.arange(len(s.trials[name]))
-                blocks.append(block + offset)
-                offset += int(block.max()) + 1
-            draws = BlockDraws(np.concatenate(blocks), draws=config.draws, seed=config.seed)
-            tables = [s.estimates[name] if level == "bin" else s.trial_samples[name] for s in group]
-            for method in [m for m in tables[0] if all(m in table for table in tables)]:
-                samples = joined(
-                    [
-                        known_samples(s.truth[name], s.estimates[name][method], s.factors[name].get(method))
-                        if level == "bin"
-                        else s.trial_samples[name][method]
-                        for s in group
-                    ]
-                )
-                results.append(
-                    Result(
-                        session=ALL,
-                        variable=name,
-                        level=level,
-                        method=method,
-                        n=len(samples.truth),
-                        scores=score_samples(group[0].targets[name], samples, draws),
-                    )  # fmt: skip
-                )
-    return results
-
-
-def _blocks(session: SessionDecoding, name: str, config: DecodeConfig) -> np.ndarray:
-    """Block of time of each labelled bin."""
-    known = session.truth[name].known
-    block = time_blocks([len(k) for k in known], bin_s=session.bin_s, block_s=config.block_s)
-    found: np.ndarray = block[np.concatenate(known)]
-    return found
-
-
-def _comparisons(targets: dict[str, Target], results: list[Result]) -> list[dict[str, Any]]:
-    """Each of our methods against each baseline, on the same draws, in the headline score."""
-    from neuroformer.settings.decode import BASELINES, OURS
-
-    found = []
-    sessions = {r.session for r in results}
-    for name, target in targets.items():
-        score = headline(target)
-        for level in ("bin", "trial"):
-            for session in sorted(sessions):
-                group = {
-                    r.method: r for r in results if (r.session, r.variable, r.level) == (session, name, level)
-                }
-                for ours in (m for m in OURS if m in group):
-                    for other in (m for m in BASELINES if m in group):
-                        difference = group[ours].scores[score] - group[other].scores[score]
-                        found.append(
-                            {
-                                "session": session,
-                                "variable": name,
-                                "level": level,
-                                "score": score,
-                                "method": ours,
-                                "baseline": other,
-                                "values": [group[ours].scores[score].value, group[other].scores[score].value],
-                                "difference": difference.value,
-                                "interval": difference.interval,
-                            }  # fmt: skip
-                        )
-    return _main(targets, found)
-
-
-def _main(targets: dict[str, Target], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mark, for each variable, session and level, the comparison that is told in a sentence.
-
-    Ours is the first of combined, inversion, readout that is there, named before any score is seen; the baseline is the
-    one with the best score.
-    """
-    keys = dict.fromkeys((c["session"], c["variable"], c["level"]) for c in found)
-    for key in keys:
-        group = [c for c in found if (c["session"], c["variable"], c["level"]) == key]
-        for method in ("combined", "inversion", "readout", "inversion_causal"):
-            of_method = [c for c in group if c["method"] == method and np.isfinite(c["values"]).all()]
-            if of_method:
-                sign = 1 if more_is_better(of_method[0]["score"]) else -1
-                max(of_method, key=lambda c: sign * c["values"][1])["told"] = True
-                break
-    return found
-
-
-def _sentence(target: Target, c: dict[str, Any]) -> str | None:
-    """Who wins, in one sentence; None for a comparison that is not told."""
-    if not c.get("told"):
-        return None
-    ours, other = c["values"]
-    unit = f" {target.unit}" if target.unit and c["score"] == "mean_error" else ""
-    words = c["score"].replace("_", " ")
-    better = more_is_better(c["score"])
-    if c["interval"] is None:
-        verdict = "too little time for an interval"
-    elif c["interval"][0] > 0 or c["interval"][1] < 0:
-        verdict = "better" if (c["difference"] > 0) == better else "worse"
-    else:
-        verdict = "no difference that can be told"
-    interval = "" if c["interval"] is None else f" [{c['interval'][0]:+.3g}, {c['interval'][1]:+.3g}]"
-    per = " per trial" if c["level"] == "trial" else ""
-    whose = "all sessions" if c["session"] == ALL else c["session"]
-    return (
-        f"{target.name}{per}, {whose}: {method_label(c['method'])} has {words} {ours:.3g}{unit}, the best baseline, "
-        f"{method_label(c['baseline'])}, {other:.3g}{unit}; difference {c['difference']:+.3g}{interval}: {verdict}"
-    )
-
-
 def _leak_sentences(targets: dict[str, Target], sessions: list[SessionDecoding]) -> list[str]:
     found = []
     for name, target in targets.items():
@@ -584,18 +335,3 @@ def _leak_sentences(targets: dict[str, Target], sessions: list[SessionDecoding])
         if checks:
             found.append(leak_sentence(target, checks))
     return found
-
-
-def _write_table(path: Path, results: list[Result], targets: dict[str, Target]) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["session", "variable", "level", "method", "n", "score", "value", "low", "high", "unit"]
-        )
-        for r in results:
-            for name, score in r.scores.items():
-                ends = score.interval or (float("nan"), float("nan"))
-                numbers = [f"{x:.6g}" if np.isfinite(x) else "" for x in (score.value, *ends)]
-                in_unit = any(word in name for word in ("error", "width", "bias", "crps"))
-                unit = targets[r.variable].unit if in_unit else ""
-                writer.writerow([r.session, r.variable, r.level, r.method, r.n, name, *numbers, unit])

@@ -29,7 +29,8 @@ from neuroformer.plotting import (
 from neuroformer.settings.decode import OURS
 
 if TYPE_CHECKING:
-    from neuroformer.decoding.decode import Result, SessionDecoding
+    from neuroformer.decoding.results import Result
+    from neuroformer.decoding.session import SessionDecoding
 
 _BESIDE = ("inversion", "combined", "readout", "inversion_causal", "ridge", "naive_bayes")
 """Methods that are drawn over time, in order of preference."""

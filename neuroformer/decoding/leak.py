@@ -159,16 +159,16 @@ def leak_sentence(target: Target, checks: Sequence[Leak]) -> str:
     blocked = float(np.mean([c.blocked[name].value for c in checks]))
     amount = inflation(name, random, blocked)
     start = (
-        f"{target.name}: {checks[0].method} has {words} {random:.3f} under a random split of bins and {blocked:.3f} under "
-        f"the blocked split{f' (means of {len(checks)} sessions)' if len(checks) > 1 else ''}, as many training bins in "
-        "both"
+        f"{target.name}: {checks[0].method} has {words} {random:.3f} under a random split of bins and {blocked:.3f} "
+        f"under the blocked split{f' (means of {len(checks)} sessions)' if len(checks) > 1 else ''}, as many training "
+        "bins in both"
     )
     if not is_inflated(name, amount):
         return f"leak check, {start}: here a random split would not flatter."
     by = f"{amount:.0%} of the error" if name == "mean_error" else f"{amount:.3f}"
     return (
-        f"WARNING, leak check, {start}: random bins would flatter it by {by}, because the neighbours of a test bin, with "
-        "almost the same behaviour and events, are in training. Report the blocked number."
+        f"WARNING, leak check, {start}: random bins would flatter it by {by}, because the neighbours of a test bin, "
+        "with almost the same behaviour and events, are in training. Report the blocked number."
     )
 
 

@@ -1,9 +1,9 @@
 """What each method says of a variable in a part of a session: ours from a trained model, and the baselines'.
 
 The inversion's posterior is that of a hidden Markov chain over the cells of the grid and one more state, in which
-behaviour is unknown; it is conditioned on behaviour being known. Likelihoods are raised to the exponent that was learned
-with the model (`Knowledge.evidence`). `combined` multiplies each bin's likelihood by the readout's density q on the grid
-to a power a: q is no likelihood, holds the same events and follows from bin to bin, so a is well below 1.
+behaviour is unknown; it is conditioned on behaviour being known. Likelihoods are raised to the exponent that was
+learned with the model (`Knowledge.evidence`). `combined` multiplies each bin's likelihood by the readout's density q on
+the grid to a power a: q is no likelihood, and holds the same events in bin after bin, so a is well below 1.
 
 Legend: T bins of a stretch, G cells of the grid, K cells of an axis or labels, D dimensions.
 """

@@ -91,8 +91,8 @@ def score_samples(target: Target, samples: Samples, draws: BlockDraws) -> dict[s
     """All scores of a method.
 
     Returns:
-        As `continuous_scores`, `circular_scores` or `categorical_scores`, of calibrated spreads where there is a factor;
-        then `coverage_uncalibrated` and `width_uncalibrated` as well.
+        As `continuous_scores`, `circular_scores` or `categorical_scores`, of calibrated spreads where there is a
+        factor; then `coverage_uncalibrated` and `width_uncalibrated` as well.
     """
     if samples.probability is not None:
         return categorical_scores(samples.truth, samples.probability, draws)
@@ -149,7 +149,7 @@ class Trials:
     truth: np.ndarray
 
     def __len__(self) -> int:
-        """n."""
+        """Number of trials n."""
         return len(self.bins)
 
 
