@@ -12,7 +12,15 @@ import numpy as np
 from neuroformer.baselines.decoding import Target, decoders_for
 from neuroformer.data import Part, Recording
 from neuroformer.data.grid import make_grid
-from neuroformer.decoding.arrays import Stretches, Truth, make_target, read_stretches, read_trials, read_truth
+from neuroformer.decoding.arrays import (
+    Stretches,
+    Truth,
+    holds,
+    make_target,
+    read_stretches,
+    read_trials,
+    read_truth,
+)
 from neuroformer.decoding.figures import draw_behavior, draw_scores
 from neuroformer.decoding.leak import check_leak, leak_sentence
 from neuroformer.decoding.methods import DEFAULT_WEIGHT, Estimate, Inverter, fit_baseline, readout_estimate
@@ -61,6 +69,11 @@ def decode(config: DecodeConfig, *, command: str = "neuroformer decode") -> dict
     if not any(name in r.variables for r in run.data.recordings for name in names):
         files = ", ".join(str(r.session.path) for r in run.data.recordings[:3])
         raise UserError(f"no session has {' or '.join(names)} ({files}); name other sessions or variables")
+    if config.when:
+        for (
+            recording
+        ) in run.data.recordings:  # a name that no session has is a fault of the command, not of its results
+            holds(recording, config.when, recording.part(config.part)[0])
     out = Path(config.out) if config.out else run.folder / "decode"
     folder = RunFolder.create(out, overwrite=config.overwrite, command=command, config=config)
     sessions, notes = [], []
