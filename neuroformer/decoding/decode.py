@@ -194,6 +194,7 @@ def decode_session(
                         draws=config.draws,
                         config=config.decoders,
                         seed=config.seed,
+                        validation=None if held is None else (held, held_truth[name]),
                     )
                 )
     about = {

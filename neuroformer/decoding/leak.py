@@ -3,7 +3,8 @@
 Behaviour and the windows of decoders last longer than a bin. Under a random split the neighbours of a test bin are in
 training with almost the same behaviour and almost the same window of events, and the drift of the recording from
 training to test is hidden too; the score is then not that of new data. Both splits have the same number of training and
-of test bins here, and the same decoder with the same ways to choose its settings.
+of test bins here and the same decoder. Its settings are chosen as one does under either split: by cross-validation over
+blocks of time, or on bins drawn at random.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ def check_leak(
     draws: int,
     config: DecodersConfig,
     seed: int,
+    validation: tuple[Stretches, Truth] | None = None,
 ) -> Leak:
     """Score a baseline under both splits.
 
@@ -104,14 +106,21 @@ def check_leak(
         draws: number of draws.
         config: settings of the baselines.
         seed: of the random split.
+        validation: the validation part, whose bins are dealt with the others under the random split, and as many choose
+            the settings; without it a fifth of the training bins do.
     """
     method = leak_method(target)
     n_train, n_test = train[1].n_known, test[1].n_known
 
     def score(
-        fit: tuple[list[Any], list[Any]], x: list[Any], truth: Truth, cut: Sequence[int]
+        fit: tuple[list[Any], list[Any]],
+        x: list[Any],
+        truth: Truth,
+        cut: Sequence[int],
+        choose: tuple[list[Any], list[Any]] | None = None,
     ) -> dict[str, Score]:
-        decoder = build_decoder(method, target, bin_s=bin_s, config=config).fit(*fit, seed=seed)
+        decoder = build_decoder(method, target, bin_s=bin_s, config=config)
+        decoder.fit(*fit, validation=choose, seed=seed)
         said = decoder.predict(x)
 
         def scored(arrays: list[np.ndarray] | None) -> list[np.ndarray] | None:
@@ -128,27 +137,32 @@ def check_leak(
 
     fill = -1 if target.kind == "categorical" else np.nan
     blocked = score((train[0].x, train[0].led(train[1].values, fill)), test[0].x, test[1], test[0].lead)
-    both = Truth(values=train[1].values + test[1].values, known=train[1].known + test[1].known)
-    lead = [*train[0].lead, *test[0].lead]
-    x = train[0].x + test[0].x
-    chosen = random_bins(both.known, n_train, seed=seed)
-    kept = _only(both, chosen)
-    rest = _only(both, [k & ~c for k, c in zip(both.known, chosen, strict=True)])
-    labels = [
-        np.concatenate([np.full((n, *v.shape[1:]), fill, v.dtype), v])
-        for n, v in zip(lead, kept.values, strict=True)
-    ]
-    random = score((x, labels), x, rest, lead)
+    parts = [train, test] if validation is None else [train, test, validation]
+    pool = Truth(
+        values=[v for _, truth in parts for v in truth.values],
+        known=[k for _, truth in parts for k in truth.known],
+    )
+    lead = [n for part, _ in parts for n in part.lead]
+    x = [a for part, _ in parts for a in part.x]
+    n_choose = n_train // 5 if validation is None else validation[1].n_known
+    n_fit = n_train - n_choose if validation is None else n_train
+    fitted, choosing, rest = deal_bins(pool.known, [n_fit, n_choose, n_test], seed=seed)
+    choose = (x, _labels(pool, choosing, lead, fill)) if n_choose else None
+    random = score((x, _labels(pool, fitted, lead, fill)), x, _only(pool, rest), lead, choose)
     return Leak(target=target, method=method, n_train=n_train, n_test=n_test, random=random, blocked=blocked)
 
 
-def random_bins(known: Sequence[np.ndarray], n: int, *, seed: int) -> list[np.ndarray]:
-    """(T,) bool of each stretch: n of the known bins, drawn at random."""
-    flat = np.concatenate(list(known))
-    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(flat))[:n]
-    found = np.zeros(len(flat), bool)
-    found[drawn] = True
-    return np.split(found, np.cumsum([len(k) for k in known])[:-1])
+def deal_bins(known: Sequence[np.ndarray], sizes: Sequence[int], *, seed: int) -> list[list[np.ndarray]]:
+    """Deal known bins at random into sets of given sizes: of each set (T,) bool of each stretch."""
+    flat = np.flatnonzero(np.concatenate(list(known)))
+    drawn = np.random.default_rng(seed).permutation(flat)
+    cuts = np.cumsum([len(k) for k in known])
+    found = []
+    for first, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+        chosen = np.zeros(cuts[-1], bool)
+        chosen[drawn[first : first + size]] = True
+        found.append(np.split(chosen, cuts[:-1]))
+    return found
 
 
 def leak_sentence(target: Target, checks: Sequence[Leak]) -> str:
@@ -180,3 +194,11 @@ def _only(truth: Truth, known: Sequence[np.ndarray]) -> Truth:
         else:
             values.append(np.where(there[:, None], value, np.nan))
     return Truth(values=values, known=list(known))
+
+
+def _labels(pool: Truth, chosen: Sequence[np.ndarray], lead: Sequence[int], fill: float) -> list[np.ndarray]:
+    """Labels of the chosen bins, unknown elsewhere and in the lead-ins."""
+    return [
+        np.concatenate([np.full((n, *v.shape[1:]), fill, v.dtype), v])
+        for n, v in zip(lead, _only(pool, chosen).values, strict=True)
+    ]

@@ -169,7 +169,7 @@ def test_validation_part_is_scored_without_calibration(decoded_run: Path, tmp_pa
             smooth=False,
             leak_check=False,
             shown=0,
-        )  # fmt: skip
+        )
     )
     assert {r["method"] for r in metrics["results"]} == {"readout", "inversion", "combined"}
     assert all("coverage_uncalibrated" not in r["scores"] for r in metrics["results"])

@@ -8,7 +8,7 @@ import pytest
 from neuroformer.baselines.decoding import Target
 from neuroformer.data import Span
 from neuroformer.decoding.arrays import Stretches, Truth
-from neuroformer.decoding.leak import Leak, check_leak, leak_sentence, random_bins
+from neuroformer.decoding.leak import Leak, check_leak, deal_bins, leak_sentence
 from neuroformer.settings.decoding import DecodersConfig, NaiveBayesConfig, RidgeConfig
 
 CONFIG = DecodersConfig(
@@ -73,10 +73,27 @@ def test_classes_are_checked_with_naive_bayes(rng: np.random.Generator) -> None:
     assert leak_sentence(side, [leak, leak]).count("means of 2 sessions") == 1
 
 
-def test_random_bins_are_known_ones_and_as_many_as_asked_for() -> None:
+def test_bins_are_dealt_once_and_as_many_as_asked_for() -> None:
     known = [np.array([1, 0, 1, 1], bool), np.array([1, 1, 0], bool)]
-    found = random_bins(known, 3, seed=1)
-    assert [len(f) for f in found] == [4, 3]
-    assert sum(f.sum() for f in found) == 3
-    assert all((f <= k).all() for f, k in zip(found, known, strict=True))
-    assert all(np.array_equal(a, b) for a, b in zip(found, random_bins(known, 3, seed=1), strict=True))
+    found = deal_bins(known, [2, 1, 2], seed=1)
+    assert [[len(f) for f in one] for one in found] == [[4, 3]] * 3
+    assert [sum(int(f.sum()) for f in one) for one in found] == [2, 1, 2]
+    assert all(np.array_equal(sum(one[k].astype(int) for one in found), known[k]) for k in range(2))
+
+
+def test_a_validation_part_is_dealt_with_the_others(rng: np.random.Generator) -> None:
+    x, y = slow(rng, 1200, 30), slow(rng, 1200, 1)
+    parts = [part(x[a:b], y[a:b]) for a, b in ((0, 800), (800, 900), (900, 1200))]
+    leak = check_leak(
+        VALUE,
+        parts[0],
+        parts[2],
+        validation=parts[1],
+        bin_s=0.1,
+        block_s=5.0,
+        draws=100,
+        config=CONFIG,
+        seed=0,
+    )
+    assert (leak.n_train, leak.n_test) == (800, 300)
+    assert leak.random["r2"].value > leak.blocked["r2"].value + 0.3
