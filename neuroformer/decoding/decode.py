@@ -76,7 +76,8 @@ def decode(config: DecodeConfig, *, command: str = "neuroformer decode") -> dict
             holds(recording, config.when, recording.part(config.part)[0])
     out = Path(config.out) if config.out else run.folder / "decode"
     folder = RunFolder.create(out, overwrite=config.overwrite, command=command, config=config)
-    sessions, notes = [], []
+    sessions: list[SessionDecoding] = []
+    notes: list[str] = []
     for recording in run.data.recordings:
         there = [name for name in names if name in recording.variables]
         if not there:
@@ -88,7 +89,7 @@ def decode(config: DecodeConfig, *, command: str = "neuroformer decode") -> dict
         sessions.append(found)
     targets = {name: make_target(entries[name]) for name in names}
     results = [r for s in sessions for r in session_results(s, config)] + pooled_results(sessions, config)
-    metrics = {
+    metrics: dict[str, Any] = {
         "part": config.part,
         "when": config.when,
         "bin_s": run.data.config.bin_s,
@@ -132,7 +133,8 @@ def decode_session(
         The session, and notes on what was left out.
     """
     part: Part = config.part
-    entries, bin_s, notes = run.trained.vocabulary.variables, recording.bin_s, []
+    entries, bin_s = run.trained.vocabulary.variables, recording.bin_s
+    notes: list[str] = []
     targets = {name: make_target(entries[name]) for name in names}
     on_validation = part == "val"  # then it is left for nothing else
     test = read_stretches(recording, recording.part(part), lead=run.data.context_bins)

@@ -141,9 +141,10 @@ def _limits(
     if target.period is not None:
         return 0.0, target.period
     parts = [session.truth[target.name].values[k][bins, d]]
-    parts += [
-        e.mean[k][bins, d] for m in methods if (e := session.estimates[target.name][m]).mean is not None
-    ]
+    for method in methods:
+        mean = session.estimates[target.name][method].mean
+        if mean is not None:
+            parts.append(mean[k][bins, d])
     together = np.concatenate(parts)
     low, high = np.nanmin(together), np.nanmax(together)
     margin = 0.08 * (high - low) or 1.0
