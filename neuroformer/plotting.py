@@ -70,6 +70,17 @@ _METHODS = {
     "transfer_entropy": ("Transfer entropy", "#8B1E5B"),
     "granger": ("Granger causality", "#F4978E"),
     "homogeneous_poisson": ("Homogeneous Poisson", "#8A949E"),
+    "combined": ("Inversion + readout", "#00513B"),
+    "inversion": ("Inversion", "#009E73"),
+    "inversion_causal": ("Inversion, causal", "#7CB518"),
+    "readout": ("Readout", "#0072B2"),
+    "null": ("No activity", "#8A949E"),
+    "ridge": ("Ridge", "#E69F00"),
+    "kalman": ("Kalman filter", "#B15928"),
+    "naive_bayes": ("Naive Bayes", "#D55E00"),
+    "naive_bayes_motion": ("Naive Bayes + motion", "#CC79A7"),
+    "logistic": ("Softmax regression", "#8C6BE8"),
+    "gru": ("GRU", "#8B1E5B"),
 }
 
 # Colours of methods without one of their own; none of those above.

@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "finetune": "Fit a pretrained model to a new animal.",
     "fewshot": "Decode a new animal from few labels, beside what a lab does with the same labels.",
     "evaluate": "Score a trained model on held-out time beside its baselines.",
+    "decode": "Decode behaviour, beside baselines with the same labels, and score it.",
     "latents": "Export and plot what a model makes of each bin.",
     "ablation": "Train a model without each of its parts, and say what each is worth.",
     "connectivity": "Estimate who drives whom, and score it where the wiring is known.",

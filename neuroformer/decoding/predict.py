@@ -30,7 +30,7 @@ class Stretch:
         time: (T,) middle of each bin, seconds.
         truth: the decoded variables, all labels known.
         readout: what the readouts say by variable, (T, …) arrays as in `Decoded`.
-        log_likelihood: (T, G) log p(events of the bin | cell, past), or None without a grid.
+        log_likelihood: (T, G) or (T, G + 1) log p(events of the bin | cell, past), or None without a grid.
     """
 
     span: Span
@@ -47,6 +47,8 @@ def predict(
     recording: Recording,
     spans: Sequence[Span],
     grid: Grid | None,
+    *,
+    unknown: bool = False,
 ) -> list[Stretch]:
     """Run the model over spans of a session; every bin has its whole context before it.
 
@@ -56,6 +58,7 @@ def predict(
         recording: the session.
         spans: contiguous stretches.
         grid: that is inverted, if any.
+        unknown: whether log-likelihoods have a last column for behaviour that is not known.
     """
     found = []
     size = max(1, 2 * data.context_bins, round(data.config.chunk_s / data.config.bin_s))
@@ -69,7 +72,7 @@ def predict(
         for batch in data.batches_of(recording, pieces):
             outputs.append(model.decode(batch))
             if grid is not None:
-                grids.append(grid_log_likelihood(model, batch, grid)[0].double().numpy())
+                grids.append(grid_log_likelihood(model, batch, grid, unknown=unknown)[0].double().numpy())
         epoch = recording.epochs[span.epoch]
         found.append(
             Stretch(

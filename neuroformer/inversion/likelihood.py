@@ -24,16 +24,24 @@ _AT_ONCE = 20_000_000  # numbers in an array of (B, T', G, N)
 
 
 @torch.no_grad()
-def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid, *, unknown: bool = False) -> Tensor:
+def grid_log_likelihood(
+    model: Neuroformer, batch: Batch, grid: Grid, *, unknown: bool = False, at_mean: bool = True
+) -> Tensor:
     """Log-likelihood of each bin's events for each value of the decoded variables.
 
     Values of decoded variables in the batch are not looked at.
+
+    With `at_mean` every cell, and unknown behaviour, is weighed at the posterior mean of the log-rate η: s·η − exp(η).
+    Without it the rate is E exp(η) = exp(mean + variance / 2), the model's own when it is scored on events; then a unit
+    whose tuning is uncertain has a rate that rises with the uncertainty, most in cells that no label has visited, and
+    its silence speaks against these cells: decoding from few labels is much worse.
 
     Args:
         model: with a context path.
         batch: the chunks.
         grid: of the decoded variables that are inverted; others are left unknown.
         unknown: whether a last column is wanted, for behaviour that is not known.
+        at_mean: whether the uncertainty of the weights is left out, in all cells alike.
 
     Returns:
         (B, T', G) nats, or (B, T', G + 1), up to a constant per bin.
@@ -41,8 +49,9 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid, *, unknown
     path = model.context_path
     assert path is not None
     seen = make_task("decode", batch, model.variables).seen
-    base = _base(model, _known(seen, grid))  # (B, T', N)
-    base_unknown = _base(model, seen) if unknown else base
+    half = 0.0 if at_mean else 0.5  # of the variance of η
+    base = _base(model, _known(seen, grid), half)  # (B, T', N)
+    base_unknown = _base(model, seen, half) if unknown else base
     counts = seen.counts(scored_only=True).to(base.dtype) * seen.unit_mask.unsqueeze(1)
     rest = path.present(seen, without=grid.names)
     past, looked = path.past(seen)
@@ -55,7 +64,7 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid, *, unknown
         # Unknown variables have one token each, in every bin the same.
         one = Present(total=rest.total[:, :1], product=rest.product[:, :1], known=rest.known[:, :1])
         features = path.mixed(_at_cells(one, tokens, slice(None)))[:, 0]  # (B, G, F)
-        tuned = features @ weight.mT + 0.5 * features.square() @ spread.mT  # (B, G, N)
+        tuned = features @ weight.mT + half * features.square() @ spread.mT  # (B, G, N)
         found = counts @ tuned.mT - (base.exp() * mask.unsqueeze(1)) @ tuned.exp().mT
         if not unknown:
             return found
@@ -65,22 +74,22 @@ def grid_log_likelihood(model: Neuroformer, batch: Batch, grid: Grid, *, unknown
     size = max(1, _AT_ONCE // max(1, base.numel()))
     for first in range(0, len(grid), size):
         features = path.mixed(_at_cells(rest, tokens, slice(first, first + size)))  # (B, T', g, F)
-        tuned = features @ weight.mT.unsqueeze(1) + 0.5 * features.square() @ spread.mT.unsqueeze(1)
+        tuned = features @ weight.mT.unsqueeze(1) + half * features.square() @ spread.mT.unsqueeze(1)
         rate = (base.unsqueeze(2) + tuned).exp() * mask[:, None, None]
         found[:, :, first : first + size] = (counts.unsqueeze(2) * tuned).sum(-1) - rate.sum(-1)
     if not unknown:
         return found
     features = path.mixed(_without(rest, model, grid)).unsqueeze(2)
-    tuned = features @ weight.mT.unsqueeze(1) + 0.5 * features.square() @ spread.mT.unsqueeze(1)
+    tuned = features @ weight.mT.unsqueeze(1) + half * features.square() @ spread.mT.unsqueeze(1)
     tuned = tuned + (base_unknown - base).unsqueeze(2)
     rate = (base.unsqueeze(2) + tuned).exp() * mask[:, None, None]
     return torch.cat([found, (counts.unsqueeze(2) * tuned).sum(-1) - rate.sum(-1)], -1)
 
 
-def _base(model: Neuroformer, batch: Batch) -> Tensor:
-    """(B, T', N) log-intensities without tuning to context."""
+def _base(model: Neuroformer, batch: Batch, half: float) -> Tensor:
+    """(B, T', N) log-intensities without tuning to context, with `half` of their variance."""
     mean, variance, _ = model.without_context(batch)
-    return mean + 0.5 * variance
+    return mean + half * variance
 
 
 def _known(batch: Batch, grid: Grid) -> Batch:

@@ -94,7 +94,9 @@ def test_bits_are_those_of_evaluate_and_errors_those_of_the_readout(done: Path, 
     metrics = read_json(done / "metrics.json")
     found = metrics["variants"]["full"]
     # evaluate gives the model all that is known, as the full model's own view does
-    assert found["bits_per_spike"]["value"] == pytest.approx(whole["bits_per_spike"]["model"], rel=1e-5, abs=1e-6)
+    assert found["bits_per_spike"]["value"] == pytest.approx(
+        whole["bits_per_spike"]["model"], rel=1e-5, abs=1e-6
+    )
     assert metrics["n_events"] == whole["n_events"]
     alone = evaluate(
         EvaluateConfig(run=str(done / "runs/events_only/seed_0"), glm=False, out=str(tmp_path / "b"))

@@ -28,7 +28,11 @@ def test_a_new_session_is_added(
         (["run=nowhere", "sessions=[NEW]"], 1, "does not exist; expected a checkpoint"),
         (["run=RUN", "sessions=[none_*.h5]"], 1, "no file matches"),
         (["run=RUN", "sessions=[OLD]"], 1, "session 'a' is in the model"),
-        (["run=RUN", "sessions=[NEW]", "mode=some"], 2, "mode: found 'some', expected bayes or units or heads or full"),
+        (
+            ["run=RUN", "sessions=[NEW]", "mode=some"],
+            2,
+            "mode: found 'some', expected bayes or units or heads or full",
+        ),
         (["run=RUN", "sessions=[NEW]", "trainer.logger=true"], 2, "trainer.logger: set by the run itself"),
     ],
 )

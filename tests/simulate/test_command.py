@@ -43,7 +43,9 @@ def test_shipped_circuits_work(file, tmp_path, capsys):
     assert simulate("--config", file, "duration_s=2", "figure=false", f"out={tmp_path}") == 0
     written = sorted(tmp_path.glob("*.h5"))
     animals = yaml.safe_load(file.read_text()).get("animals", 1)
-    assert [path.stem for path in written] == ([f"animal_{k}" for k in range(animals)] if animals > 1 else [file.stem])
+    assert [path.stem for path in written] == (
+        [f"animal_{k}" for k in range(animals)] if animals > 1 else [file.stem]
+    )
     assert [validate_file(path) for path in written] == [[]] * len(written)
 
 
