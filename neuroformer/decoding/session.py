@@ -65,7 +65,7 @@ class SessionDecoding:
                 assert said is not None
                 arrays |= {f"{name}.trial_truth": samples.truth, f"{name}.{method}.trial": said}
         with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, allow_pickle=False, session_id=self.session_id, **arrays)
+            np.savez_compressed(temporary, **{"session_id": np.array(self.session_id), **arrays})  # type: ignore[arg-type]
 
     def arrays_of(self, name: str, method: str, estimate: Estimate) -> dict[str, np.ndarray]:
         """Mean, spread (calibrated), lower and upper end of the 80 % interval; or probabilities; all stretches."""

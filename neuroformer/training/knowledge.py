@@ -21,7 +21,9 @@ from neuroformer.inversion.onboarding import (
     fit_tuning,
     labelled_counts,
     learn_prior,
+    set_tuning,
     state_features,
+    wide_prior,
 )
 from neuroformer.model import Neuroformer
 
@@ -91,6 +93,31 @@ def learn_knowledge(
     evidence = choose_evidence(having, tunings, grid, motion)
     model.train(training)
     return Knowledge(motion=motion, prior=prior, evidence=evidence)
+
+
+def warm_start(model: Neuroformer, data: RecordingsModule) -> None:
+    """Begin training with tuning curves fitted to the labels, unit by unit, on the features as they are at first.
+
+    Gradient steps need hundreds of steps for what Newton's method finds at once. Nothing is done where events depend on
+    more than the decoded variables.
+    """
+    grid = make_grid(data.vocabulary)
+    if grid is None or any(
+        shape.is_input and name not in grid.names for name, shape in model.variables.items()
+    ):
+        return
+    training = model.training
+    features = state_features(model.eval(), grid)
+    model.train(training)
+    for recording in data.recordings:
+        if not all(name in recording.variables for name in grid.names):
+            continue
+        counts, time = labelled_counts(recording, grid, n_states=len(features))
+        entry = data.vocabulary[recording.session_id]
+        counts[:, -1] = entry.train_counts - counts.sum(1)  # bins in which behaviour is not known
+        time[-1] = entry.train_bins - time.sum()
+        tuning = fit_tuning(counts, time, features, wide_prior(features, float(entry.train_rate.mean())))
+        set_tuning(model, model.rows(data.vocabulary.index(recording.session_id)), tuning)
 
 
 def choose_evidence(

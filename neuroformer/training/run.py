@@ -29,7 +29,7 @@ from neuroformer.settings.model import ModelConfig
 from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.build import build_model, variable_shape
 from neuroformer.training.checkpoint import add_knowledge, load_checkpoint, read_checkpoint
-from neuroformer.training.knowledge import Knowledge, learn_knowledge
+from neuroformer.training.knowledge import Knowledge, learn_knowledge, warm_start
 from neuroformer.training.log_file import LogFile
 from neuroformer.training.module import PretrainModule
 
@@ -72,6 +72,8 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
         drop_results(folder.path)
     torch.manual_seed(config.seed)
     model = build_model(config.model, data.vocabulary)
+    if data.vocabulary.variables and config.resume is None:
+        warm_start(model, data)
     return fit(config, model=model, data=data, folder=folder)
 
 
