@@ -1,12 +1,14 @@
-"""One figure of several runs: how well each is predicted, and its known wiring beside the one read out."""
+"""One figure of several runs: how well each is predicted, and its wiring or the behaviour of a new animal."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuroformer.decoding.learning_curve import draw_panel, panels_of
 from neuroformer.plotting import draw_couplings, new_figure, style
-from neuroformer.report.collect import Run
+from neuroformer.report.collect import Fewshot, Run
 from neuroformer.report.lead import leading_estimator
 from neuroformer.report.sections.likelihood import draw_scores
 from neuroformer.report.sections.wiring import unit_order
@@ -15,8 +17,10 @@ from neuroformer.report.sections.wiring import unit_order
 def draw_overview(runs: Sequence[Run]) -> Figure:
     """A row per run: held-out bits per spike, the known wiring, and the coupling read from the model.
 
+    A run with a learning curve of a new animal has the curves of up to two variables in place of the wiring.
+
     Args:
-        runs: finished runs on simulated sessions, evaluated and with their connectivity.
+        runs: finished runs on simulated sessions, evaluated and with their connectivity or learning curve.
     """
     figure = new_figure(width=9.2, height=2.9 * len(runs))
     with style():
@@ -24,6 +28,10 @@ def draw_overview(runs: Sequence[Run]) -> Figure:
         for row, run in zip(grid, runs, strict=True):
             draw_scores(row[0], run.likelihoods())
             row[0].set_title(f"{run.name}: held-out prediction")
+            curves = run.fewshot()
+            if curves is not None:
+                _draw_curves(row[1:], curves)
+                continue
             session = next(iter(run.couplings() or ()), None)
             estimator = None if session is None else leading_estimator(session.estimates)
             if session is None or session.truth is None or estimator is None:
@@ -39,3 +47,16 @@ def draw_overview(runs: Sequence[Run]) -> Figure:
                 draw_couplings(axes, np.asarray(matrix)[np.ix_(order, order)])
                 axes.set_title(title)
     return figure
+
+
+def _draw_curves(row: Sequence[Axes], found: Fewshot) -> None:
+    """Error against labels of the first variables; every method's name stands once."""
+    panels = [key for key in panels_of(found.rows) if key[1] in ("mean_error", "accuracy")][: len(row)]
+    for axes, (target, metric) in zip(row, panels, strict=False):
+        unit = found.units.get(target, "")
+        draw_panel(axes, found.rows, target, metric, unit=unit, amounts=found.amounts)
+        axes.set_title(f"new animal: {target}")
+    for axes in row[len(panels) :]:
+        axes.set_axis_off()
+    if panels:
+        row[0].legend(fontsize=6.5, loc="lower left")
