@@ -23,7 +23,8 @@ CIRCUITS = ("clean", "confounded")
 ESTIMATORS = ("adjusted_coupling", "coupling", "attention_rollout", "poisson_glm",
               "partial_correlation", "jittered_ccg", "cross_correlation")  # fmt: skip
 """The quick ones: the GLM is there from the evaluation, and `neuroformer connectivity` has them all."""
-ANIMALS = "animals"
+ANIMALS = "new_animal"
+"""Folder of the animals' run: the last in the report, which goes by name."""
 OURS = ("pretrained", "scratch")
 BASELINES = ("null", "ridge", "naive_bayes", "kalman")
 
@@ -54,7 +55,7 @@ class DemoConfig:
     """Seconds of recording of each."""
     behavior: str = "configs/many_animals.yaml"
     """Settings of pretraining on all animals but the last."""
-    behavior_steps: int = 150
+    behavior_steps: int = 100
     """Its training steps."""
     fractions: list[float] = field(default_factory=lambda: [0.02, 0.05, 0.1, 0.25])
     """Labels of the new animal that are used, as fractions of those of its training part."""

@@ -110,31 +110,41 @@ def metrics_of(results: Sequence[dict[str, Any]], target: str) -> list[str]:
     return [name for name in wanted if name in having]
 
 
-def sentence(rows: Sequence[dict[str, Any]], *, unit: str, amounts: str) -> str:
+def sentence(rows: Sequence[Mapping[str, Any]], *, unit: str, amounts: str) -> str:
     """Who wins, and from how many labels on, for the first score of the first variable."""
     target, metric = rows[0]["target"], rows[0]["metric"]
-    mine = [r for r in rows if r["target"] == target and r["metric"] == metric]
     unit = unit if metric in SCALED else ""
     sign = -1 if metric in ERRORS else 1
-    rivals = [m for m in dict.fromkeys(r["method"] for r in mine) if not m.startswith(LEAD)]
     parts = []
-    for amount in sorted({r["amount"] for r in mine}):
-        here = {r["method"]: r for r in mine if r["amount"] == amount}
-        present = [m for m in rivals if m in here]
-        if LEAD not in here or not present:
+    for amount in sorted({r["amount"] for r in rows if (r["target"], r["metric"]) == (target, metric)}):
+        found = lead_and_rival(rows, target, amount)
+        if found is None:
             continue
-        best = max(present, key=lambda m: sign * here[m]["mean"])
-        interval = here[best]["difference"]["interval"]
+        lead, best = found
+        interval = best["difference"]["interval"]
         clear = interval is not None and (interval[1] < 0 if sign < 0 else interval[0] > 0)
         behind = interval is not None and (interval[0] > 0 if sign < 0 else interval[1] < 0)
         word = "beats" if clear else "loses to" if behind else "is not told apart from"
         parts.append(
-            f"at {amount_label(amount, amounts)} the pretrained model ({here[LEAD]['mean']:.3g}{unit}) {word} the "
-            f"best other method, {method_name(best)} ({here[best]['mean']:.3g}{unit})"
+            f"at {amount_label(amount, amounts)} the pretrained model ({lead['mean']:.3g}{unit}) {word} the "
+            f"best other method, {method_name(best['method'])} ({best['mean']:.3g}{unit})"
         )
     if not parts:
         return f"{target}, {metric.replace('_', ' ')}: nothing stands beside the pretrained model."
     return f"{target}, {metric.replace('_', ' ')}: " + "; ".join(parts) + "."
+
+
+def lead_and_rival(
+    rows: Sequence[Mapping[str, Any]], target: str, amount: float
+) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Rows of the lead and of the best of the others by the first score of a variable; None where one is missing."""
+    metric = next(r["metric"] for r in rows if r["target"] == target)
+    here = [r for r in rows if (r["target"], r["metric"], r["amount"]) == (target, metric, amount)]
+    lead = next((r for r in here if r["method"] == LEAD), None)
+    rivals = [r for r in here if not r["method"].startswith(LEAD)]
+    if lead is None or not rivals:
+        return None
+    return lead, (min if metric in ERRORS else max)(rivals, key=lambda r: r["mean"])
 
 
 def amount_label(amount: float, amounts: str) -> str:

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from neuroformer.decoding.learning_curve import SCALED, lead_and_rival
 from neuroformer.errors import UserError
 from neuroformer.files import read_json
 
@@ -88,6 +89,24 @@ class Fewshot:
     amounts: str
     units: Mapping[str, str]
     rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def targets(self) -> list[str]:
+        """The variables."""
+        return list(dict.fromkeys(row["target"] for row in self.rows))
+
+    def unit_of(self, row: Mapping[str, Any], form: str = "{}") -> str:
+        """The unit of a row's score after a space, in a form; "" for a score without one."""
+        unit = self.units.get(row["target"], "") if row["metric"] in SCALED else ""
+        return f" {form.format(unit)}" if unit else ""
+
+    def at_fewest(self) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        """For each variable the pretrained model and the best other method at the fewest labels, where both are."""
+        pairs = [
+            lead_and_rival(self.rows, name, min(row["amount"] for row in self.rows if row["target"] == name))
+            for name in self.targets
+        ]
+        return [pair for pair in pairs if pair is not None]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from neuroformer.report.sections.wiring import unit_order
 def draw_overview(runs: Sequence[Run]) -> Figure:
     """A row per run: held-out bits per spike, the known wiring, and the coupling read from the model.
 
-    A run with a learning curve of a new animal has the curves of up to two variables in place of the wiring.
+    A run with a learning curve of a new animal has the curves in place of the wiring.
 
     Args:
         runs: finished runs on simulated sessions, evaluated and with their connectivity or learning curve.
@@ -26,11 +26,14 @@ def draw_overview(runs: Sequence[Run]) -> Figure:
     with style():
         grid = figure.subplots(len(runs), 3, squeeze=False, width_ratios=(1.5, 1, 1))
         for row, run in zip(grid, runs, strict=True):
-            draw_scores(row[0], run.likelihoods())
-            row[0].set_title(f"{run.name}: held-out prediction")
-            curves = run.fewshot()
+            scores, curves = run.likelihoods(), run.fewshot()
             if curves is not None:
-                _draw_curves(row[1:], curves)
+                _draw_curves(row[1:] if scores else row, curves)
+                if not scores:
+                    continue
+            draw_scores(row[0], scores)
+            row[0].set_title(f"{run.name}: held-out prediction")
+            if curves is not None:
                 continue
             session = next(iter(run.couplings() or ()), None)
             estimator = None if session is None else leading_estimator(session.estimates)
@@ -50,13 +53,17 @@ def draw_overview(runs: Sequence[Run]) -> Figure:
 
 
 def _draw_curves(row: Sequence[Axes], found: Fewshot) -> None:
-    """Error against labels of the first variables; every method's name stands once."""
-    panels = [key for key in panels_of(found.rows) if key[1] in ("mean_error", "accuracy")][: len(row)]
+    """Error against labels of the first variables, and the names of the methods once."""
+    panels = [key for key in panels_of(found.rows) if key[1] in ("mean_error", "accuracy")][:2]
     for axes, (target, metric) in zip(row, panels, strict=False):
         unit = found.units.get(target, "")
         draw_panel(axes, found.rows, target, metric, unit=unit, amounts=found.amounts)
         axes.set_title(f"new animal: {target}")
     for axes in row[len(panels) :]:
         axes.set_axis_off()
-    if panels:
-        row[0].legend(fontsize=6.5, loc="lower left")
+    if not panels:
+        return
+    if len(panels) < len(row):
+        row[len(panels)].legend(*row[0].get_legend_handles_labels(), loc="center left")
+    else:
+        row[-1].legend(fontsize=6.5)

@@ -50,7 +50,7 @@ def test_a_short_demo_leaves_everything(
         for step in (".", "simulate", "evaluate", "connectivity"):
             assert (out / name / step / "metrics.json").exists()
     for file in ("log.csv", "checkpoints/best.ckpt", "simulate/animal_1.h5", "fewshot/table.csv"):
-        assert (out / "animals" / file).exists()
+        assert (out / "new_animal" / file).exists()
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "Behaviour of a new animal" in report
     assert metrics["behavior"]["sentence"].partition(": ")[2] in report

@@ -1,16 +1,18 @@
 """The learning curve of a new animal in the report."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from neuroformer.errors import UserError
-from neuroformer.report import write_report
-from neuroformer.report.blocks import Drawing, Missing, Paragraph, Table
+from neuroformer.report import comparison, write_report
+from neuroformer.report.blocks import Cards, Drawing, Missing, Paragraph, Table
 from neuroformer.report.collect import Run, find_runs
 from neuroformer.report.overview import draw_overview
+from neuroformer.report.sections import headline
 from neuroformer.report.sections.behavior import SECTION
 
 FakeRun = Callable[..., Path]
@@ -73,6 +75,35 @@ def test_a_curve_with_a_folder_of_its_own(fake_fewshot: FakeRun, tmp_path: Path)
     page = write_report(folder).read_text("utf-8")
     assert "Mean of 3 sessions" in page
     assert "neuroformer evaluate" not in page
+
+
+def test_runs_side_by_side(run: Run, fake_fewshot: FakeRun) -> None:
+    fake_fewshot(run.path.parent / "mice")
+    (likelihoods, _, behavior) = comparison.blocks(find_runs(run.path.parent))
+    assert isinstance(likelihoods, Table)
+    assert [row[0] for row in likelihoods.rows] == ["herd"]
+    assert isinstance(behavior, Table)
+    assert behavior.rows[0] == (
+        "herd",
+        "place: mean error (cm)",
+        "2 % of the labels",
+        "4.00 (3.60 to 4.40)",
+        "from scratch: 9.00 (8.10 to 9.90)",
+    )
+    assert [row[0] for row in behavior.rows] == ["herd", "herd", "mice", "mice"]
+
+
+def test_what_nobody_asked_of_a_run_for_behaviour_is_not_missed(run: Run) -> None:
+    shutil.rmtree(run.path / "connectivity")
+    shutil.rmtree(run.path / "evaluate")
+    page = write_report(run.path).read_text("utf-8")
+    assert "neuroformer connectivity" not in page
+    assert "neuroformer evaluate run=" not in page
+    (cards,) = [block for block in headline.SECTION.blocks(run) if isinstance(block, Cards)]
+    assert [(card.value, card.detail) for card in cards.cards] == [
+        ("4 cm", "2 % of the labels; best other: from scratch 9 cm"),
+        ("0.8", "2 % of the labels; best other: from scratch 0.55"),
+    ]
 
 
 def test_a_curve_in_a_run_is_shown_with_the_run_and_another_beside_it(

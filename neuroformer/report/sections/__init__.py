@@ -5,10 +5,10 @@ from neuroformer.report.sections import behavior, headline, learning, likelihood
 
 SECTIONS: tuple[Section, ...] = (
     headline.SECTION,
+    behavior.SECTION,
     likelihood.SECTION,
     raster.SECTION,
     wiring.SECTION,
-    behavior.SECTION,
     learning.SECTION,
     settings.SECTION,
 )

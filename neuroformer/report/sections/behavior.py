@@ -6,7 +6,6 @@ from typing import Any
 from neuroformer.decoding.learning_curve import (
     ERRORS,
     LEAD,
-    SCALED,
     amount_label,
     draw,
     method_name,
@@ -53,10 +52,9 @@ SECTION = Section(slug="behavior", title="Behaviour of a new animal", blocks=blo
 
 def verdicts(found: Fewshot) -> Iterator[str]:
     """The sentence of each variable."""
-    for target in dict.fromkeys(row["target"] for row in found.rows):
-        unit = found.units.get(target, "")
+    for target in found.targets:
         rows = [row for row in found.rows if row["target"] == target]
-        text = sentence(rows, unit=f" {unit}" if unit else "", amounts=found.amounts)
+        text = sentence(rows, unit=found.unit_of(rows[0]), amounts=found.amounts)
         yield text[:1].upper() + text[1:]
 
 
@@ -65,8 +63,7 @@ def tables(found: Fewshot) -> Iterator[Table]:
     shown: set[str] = set()
     for target, metric in dict.fromkeys((row["target"], row["metric"]) for row in found.rows):
         rows = [row for row in found.rows if (row["target"], row["metric"]) == (target, metric)]
-        unit = found.units.get(target, "") if metric in SCALED else ""
-        name = f"{target}: {metric.replace('_', ' ')}{f' ({unit})' if unit else ''}"
+        name = f"{target}: {metric.replace('_', ' ')}{found.unit_of(rows[0], '({})')}"
         methods = list(dict.fromkeys(row["method"] for row in rows))
         columns = {row["amount"]: row["label_s"] for row in sorted(rows, key=lambda row: row["amount"])}
         cells = {(row["method"], row["amount"]): _cell(row) for row in rows}
