@@ -60,9 +60,9 @@ class DemoConfig:
     fractions: list[float] = field(default_factory=lambda: [0.02, 0.05, 0.1, 0.25])
     """Labels of the new animal that are used, as fractions of those of its training part."""
     duration_s: float | None = None
-    """Seconds of every simulated recording, for a quick look; by default what the circuits and `animals_s` say."""
+    """Seconds of the circuits' recordings, for a quick look; by default what their settings say."""
     steps: int | None = None
-    """Steps of every training, for a quick look; by default what the pretraining settings and `behavior_steps` say."""
+    """Training steps of the circuits, for a quick look; by default what the pretraining settings say."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -168,8 +168,7 @@ def _animals(config: DemoConfig, out: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     log, again = _start(config, out)
     folder = out / "simulate"
-    duration = config.animals_s if config.duration_s is None else config.duration_s
-    words = [f"animals={config.n_animals}", f"duration_s={duration:g}", f"out={folder}"]
+    words = [f"animals={config.n_animals}", f"duration_s={config.animals_s:g}", f"out={folder}"]
     _step(simulation.COMMAND, log=log, files=[config.animals], words=[*words, *again])
     *known, new = [folder / f"animal_{k}.h5" for k in range(config.n_animals)]
     words = [
@@ -177,7 +176,7 @@ def _animals(config: DemoConfig, out: Path) -> dict[str, Any]:
         f"out={out}",
         "trainer.enable_progress_bar=false",
     ]
-    steps = _steps(config.behavior_steps if config.steps is None else config.steps)
+    steps = _steps(config.behavior_steps)
     _step(pretrain.COMMAND, log=log, files=[config.behavior], words=[*words, *steps, *again])
     words = [
         f"run={out}",
@@ -210,10 +209,10 @@ def behavior_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
         metrics: of `neuroformer fewshot`.
 
     Returns:
-        `sentence`, and by variable `metric`, `unit` and `labels`: the amount, seconds, and the means and intervals of
-        the pretrained model, of the same model from scratch, and of whichever baseline is best on the test part.
+        `sentence`, and by variable `metric`, `unit`, its own `sentence` and `labels`: the amount, seconds, and means
+        and intervals of the pretrained model, the same model from scratch, and the best baseline on the test part.
     """
-    from neuroformer.decoding.learning_curve import ERRORS
+    from neuroformer.decoding.learning_curve import ERRORS, sentence
 
     variables: dict[str, Any] = {}
     for target in dict.fromkeys(row["target"] for row in metrics["rows"]):
@@ -232,7 +231,9 @@ def behavior_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
                     "best_baseline": {"method": best["method"], **_mean(best)},
                 }
             )
-        variables[target] = {"metric": metric, "unit": metrics["units"][target], "labels": labels}
+        unit = metrics["units"][target]
+        words = sentence(rows, unit=f" {unit}" if unit else "", amounts=metrics["amounts"])
+        variables[target] = {"metric": metric, "unit": unit, "sentence": words, "labels": labels}
     return {"sentence": metrics["sentence"], "variables": variables}
 
 
@@ -307,7 +308,8 @@ def render_behavior(found: Mapping[str, Any]) -> str:
             f"{'':<34}"
             + "".join(f"{method_name(entry['best_baseline']['method']):>14}" for entry in scores["labels"])
         )
-    return "\n".join([*lines, found["sentence"], ""])
+        lines += [scores["sentence"], ""]
+    return "\n".join(lines)
 
 
 COMMAND = Command(
@@ -317,6 +319,6 @@ COMMAND = Command(
     run=run,
     examples=(
         "neuroformer demo --config configs/demo.yaml",
-        "neuroformer demo duration_s=60 steps=50 out=out/quick",
+        "neuroformer demo duration_s=60 steps=50 animals_s=60 behavior_steps=50 out=out/quick",
     ),
 )

@@ -41,7 +41,9 @@ def _behavior(runs: Sequence[Run]) -> Iterator[Table]:
     rows = []
     for run in runs:
         found = run.fewshot()
-        for lead, best in [] if found is None else found.at_fewest():
+        if found is None:
+            continue
+        for lead, best in found.at_fewest():
             rows.append(
                 (
                     run.name,

@@ -25,7 +25,7 @@ def test_a_short_demo_leaves_everything(
     assert "\nunits: 40\n" in settings
     (tmp_path / "animals.yaml").write_text(settings.replace("\nunits: 40\n", "\nunits: 10\n"))
     circuits = [f"{name}={tmp_path / name}.yaml" for name in ("clean", "confounded", "animals")]
-    circuits += ["n_animals=2", "fractions=[0.5]"]
+    circuits += ["n_animals=2", "animals_s=60", "behavior_steps=4", "fractions=[0.5]"]
     assert run_command(COMMAND, [f"out={out}", "duration_s=20", "steps=4", *circuits]) == 0
 
     metrics = read_json(out / "metrics.json")

@@ -129,8 +129,9 @@ def _wiring_cards(run: Run) -> Iterator[Card]:
 
 def _behavior_cards(run: Run) -> Iterator[Card]:
     found = run.fewshot()
-    for lead, best in [] if found is None else found.at_fewest():
-        assert found is not None
+    if found is None:
+        return
+    for lead, best in found.at_fewest():
         unit = found.unit_of(lead)
         yield Card(
             f"{lead['mean']:.3g}{unit}",
