@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 .PHONY: help demo test check bench clean
 
 help:
-	@echo "make demo   simulate two circuits, train, evaluate, write out/demo/report.html"
+	@echo "make demo   simulate circuits and animals, train, evaluate, decode, write out/demo/report.html"
 	@echo "make test   run the tests"
 	@echo "make check  style, docstrings, types, and which package may import which"
 	@echo "make bench  run the benchmarks"

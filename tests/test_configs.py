@@ -47,5 +47,5 @@ def test_nothing_else_lies_among_the_configurations() -> None:
     "path", [path for path in FILES if path.stem.startswith("demo")], ids=lambda p: p.stem
 )
 def test_the_demo_names_configurations_that_exist(path: Path) -> None:
-    for key in ("clean", "confounded", "pretrain"):
+    for key in ("clean", "confounded", "pretrain", "animals", "behavior"):
         assert (ROOT / read_yaml(path)[key]) in FILES

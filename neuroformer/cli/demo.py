@@ -1,4 +1,4 @@
-"""``neuroformer demo``: simulate two circuits, pretrain, evaluate, read the wiring, report.
+"""``neuroformer demo``: simulate circuits and animals, pretrain, evaluate, read the wiring, decode behaviour, report.
 
 Every step is a command that can be typed; the demo prints each before it runs it.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,22 @@ CIRCUITS = ("clean", "confounded")
 ESTIMATORS = ("adjusted_coupling", "coupling", "attention_rollout", "poisson_glm",
               "partial_correlation", "jittered_ccg", "cross_correlation")  # fmt: skip
 """The quick ones: the GLM is there from the evaluation, and `neuroformer connectivity` has them all."""
+ANIMALS = "new_animal"
+"""Folder of the animals' run: the last in the report, which goes by name."""
+OURS = ("pretrained", "scratch")
+BASELINES = ("null", "ridge", "naive_bayes", "kalman")
 
 
 @dataclass(kw_only=True)
 class DemoConfig:
-    """Two circuits whose wiring is known: one fully observed, one with hidden neurons and slow shared drive."""
+    """Two circuits whose wiring is known, and animals the last of which is new to the model.
+
+    One circuit is fully observed, one has hidden neurons and slow shared drive. The animals share a rule; the model is
+    pretrained on all but the last, whose behaviour is then decoded from few labels.
+    """
 
     out: str = "out/demo"
-    """Folder of the demo: one run folder per circuit, metrics.json and report.html."""
+    """Folder of the demo: a run folder per circuit and one of the animals, metrics.json and report.html."""
     overwrite: bool = False
     """Replace a finished demo in `out`."""
     clean: str = "configs/simulate/clean.yaml"
@@ -36,11 +46,30 @@ class DemoConfig:
     confounded: str = "configs/simulate/confounded.yaml"
     """Settings of the circuit with hidden neurons and slow shared drive."""
     pretrain: str = "configs/demo/pretrain.yaml"
-    """Settings of the two pretraining runs."""
+    """Settings of the circuits' pretraining runs."""
+    animals: str = "configs/simulate/many_animals.yaml"
+    """Settings of the animals."""
+    n_animals: int = 4
+    """How many animals are simulated; the last is the new one."""
+    animals_s: float = 200.0
+    """Seconds of recording of each."""
+    behavior: str = "configs/many_animals.yaml"
+    """Settings of pretraining on all animals but the last."""
+    behavior_steps: int = 100
+    """Its training steps."""
+    fractions: list[float] = field(default_factory=lambda: [0.02, 0.05, 0.1, 0.25])
+    """Labels of the new animal that are used, as fractions of those of its training part."""
     duration_s: float | None = None
-    """Seconds of simulated recording, for a quick look; by default what the circuits say."""
+    """Seconds of the circuits' recordings, for a quick look; by default what their settings say."""
     steps: int | None = None
-    """Training steps, for a quick look; by default what the pretraining settings say."""
+    """Training steps of the circuits, for a quick look; by default what the pretraining settings say."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.n_animals < 2:
+            raise ValueError(
+                f"n_animals={self.n_animals}: expected 2 or more, the last of which is the new one"
+            )
 
 
 def run(config: DemoConfig) -> None:
@@ -50,7 +79,13 @@ def run(config: DemoConfig) -> None:
         Path(config.out), overwrite=config.overwrite, command=COMMAND.name, config=config
     )
     found = side_by_side(config, folder.path)
-    metrics = {**found["clean"], "confounded": found["confounded"], "seconds": time.monotonic() - started}
+    behavior = found.pop(ANIMALS)
+    metrics = {
+        **found["clean"],
+        "confounded": found["confounded"],
+        "behavior": behavior,
+        "seconds": time.monotonic() - started,
+    }
     folder.finish(metrics)
     from neuroformer.cli import report
     from neuroformer.plotting import save_figure
@@ -60,20 +95,37 @@ def run(config: DemoConfig) -> None:
     save_figure(draw_overview(find_runs(folder.path)), folder.figures / "demo.png", dpi=150)
     _step(report.COMMAND, words=[f"run={folder.path}"])
     print(render(found))
+    print(render_behavior(behavior))
     print(f"report: {folder.path / 'report.html'}")
 
 
 def side_by_side(config: DemoConfig, out: Path) -> dict[str, dict[str, Any]]:
-    """Both circuits at once, a process and a core each: that is faster than two cores for one after the other."""
-    print(
-        f"both circuits at once, a core each; what the commands print goes to {out}/NAME/demo.log", flush=True
-    )
+    """Two jobs at a time, a process and a core each: that is faster than two cores for one after the other.
+
+    The animals, which take least, come when the first circuit is done.
+    """
+    print(f"two at a time, a core each; what the commands print goes to {out}/NAME/demo.log", flush=True)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=len(CIRCUITS), mp_context=context) as pool:
+    with _one_thread(), ProcessPoolExecutor(max_workers=len(CIRCUITS), mp_context=context) as pool:
         jobs = {
             name: pool.submit(_circuit, config, out / name, getattr(config, name), name) for name in CIRCUITS
         }
+        jobs[ANIMALS] = pool.submit(_animals, config, out / ANIMALS)
         return {name: job.result() for name, job in jobs.items()}
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Processes that start here compute in one thread each: two times two threads get in one another's way."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[str, Any]:
@@ -84,19 +136,12 @@ def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[st
     from neuroformer.cli import connectivity, evaluate, pretrain
 
     torch.set_num_threads(1)
-    out.mkdir(parents=True, exist_ok=True)
-    log = out / "demo.log"
-    log.unlink(missing_ok=True)
-    again = [f"overwrite={str(config.overwrite).lower()}"]
+    log, again = _start(config, out)
     session = out / "simulate" / f"{name}.h5"
     words = [f"session_id={name}", f"out={session.parent}"]
     duration = [] if config.duration_s is None else [f"duration_s={config.duration_s:g}"]
     _step(simulation.COMMAND, log=log, files=[settings], words=[*words, *duration, *again])
-    steps = (
-        []
-        if config.steps is None
-        else [f"optim.steps={config.steps}", f"val_every={max(1, config.steps // 2)}"]
-    )
+    steps = [] if config.steps is None else _steps(config.steps)
     words = [f"data.sessions=[{session}]", f"out={out}", "trainer.enable_progress_bar=false"]
     _step(pretrain.COMMAND, log=log, files=[config.pretrain], words=[*words, *steps, *again])
     _step(evaluate.COMMAND, log=log, words=[f"run={out}", *again])
@@ -111,6 +156,89 @@ def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[st
         "fraction_of_truth": scores["fraction_of_truth"],
         "connectivity": wiring["connectivity"],
     }
+
+
+def _animals(config: DemoConfig, out: Path) -> dict[str, Any]:
+    """Animals from the simulation to the behaviour of the last one; returns what the table needs."""
+    import torch
+
+    import simulate.__main__ as simulation
+    from neuroformer.cli import fewshot, pretrain
+
+    torch.set_num_threads(1)
+    log, again = _start(config, out)
+    folder = out / "simulate"
+    words = [f"animals={config.n_animals}", f"duration_s={config.animals_s:g}", f"out={folder}"]
+    _step(simulation.COMMAND, log=log, files=[config.animals], words=[*words, *again])
+    *known, new = [folder / f"animal_{k}.h5" for k in range(config.n_animals)]
+    words = [
+        f"data.sessions=[{','.join(map(str, known))}]",
+        f"out={out}",
+        "trainer.enable_progress_bar=false",
+    ]
+    steps = _steps(config.behavior_steps)
+    _step(pretrain.COMMAND, log=log, files=[config.behavior], words=[*words, *steps, *again])
+    words = [
+        f"run={out}",
+        f"sessions=[{new}]",
+        f"out={out / 'fewshot'}",
+        f"fractions=[{','.join(f'{fraction:g}' for fraction in config.fractions)}]",
+        f"methods=[{','.join((*OURS, *BASELINES))}]",
+    ]
+    _step(fewshot.COMMAND, log=log, words=[*words, *again])
+    return behavior_scores(read_json(out / "fewshot" / "metrics.json"))
+
+
+def _start(config: DemoConfig, out: Path) -> tuple[Path, list[str]]:
+    """A job's folder with an empty log, and the word that says whether what is there may be replaced."""
+    out.mkdir(parents=True, exist_ok=True)
+    log = out / "demo.log"
+    log.unlink(missing_ok=True)
+    return log, [f"overwrite={str(config.overwrite).lower()}"]
+
+
+def _steps(steps: int) -> list[str]:
+    """The words for that many training steps, with a validation half-way and at the end."""
+    return [f"optim.steps={steps}", f"val_every={max(1, steps // 2)}"]
+
+
+def behavior_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What metrics.json says of the new animal: its first score for each variable and amount of labels.
+
+    Args:
+        metrics: of `neuroformer fewshot`.
+
+    Returns:
+        `sentence`, and by variable `metric`, `unit`, its own `sentence` and `labels`: the amount, seconds, and means
+        and intervals of the pretrained model, the same model from scratch, and the best baseline on the test part.
+    """
+    from neuroformer.decoding.learning_curve import ERRORS, sentence
+
+    variables: dict[str, Any] = {}
+    for target in dict.fromkeys(row["target"] for row in metrics["rows"]):
+        metric = next(row["metric"] for row in metrics["rows"] if row["target"] == target)
+        rows = [row for row in metrics["rows"] if (row["target"], row["metric"]) == (target, metric)]
+        labels = []
+        for amount in sorted({row["amount"] for row in rows}):
+            here = {row["method"]: row for row in rows if row["amount"] == amount}
+            rivals = [here[name] for name in BASELINES if name in here]
+            best = (min if metric in ERRORS else max)(rivals, key=lambda row: row["mean"])
+            labels.append(
+                {
+                    "amount": amount,
+                    "label_s": best["label_s"],
+                    **{name: _mean(here[name]) for name in OURS},
+                    "best_baseline": {"method": best["method"], **_mean(best)},
+                }
+            )
+        unit = metrics["units"][target]
+        words = sentence(rows, unit=f" {unit}" if unit else "", amounts=metrics["amounts"])
+        variables[target] = {"metric": metric, "unit": unit, "sentence": words, "labels": labels}
+    return {"sentence": metrics["sentence"], "variables": variables}
+
+
+def _mean(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"mean": row["mean"], "interval": row["interval"]}
 
 
 def _step(
@@ -161,13 +289,36 @@ def render(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
+def render_behavior(found: Mapping[str, Any]) -> str:
+    """Errors in the new animal by amount of labels, and who wins."""
+    from neuroformer.decoding.learning_curve import method_name
+
+    lines = []
+    for target, scores in found["variables"].items():
+        unit = f" ({scores['unit']})" if scores["unit"] and scores["metric"] != "accuracy" else ""
+        shares = "".join(f"{format(100 * entry['amount'], 'g') + ' %':>14}" for entry in scores["labels"])
+        lines.append(f"{f'new animal, {target}':<34}{shares}  of its labels")
+        lines.append(f"{scores['metric'].replace('_', ' ')}{unit}")
+        rows: Sequence[tuple[str, str]] = [(method_name(name), name) for name in OURS]
+        for label, name in (*rows, ("best baseline", "best_baseline")):
+            lines.append(
+                f"{'  ' + label:<34}" + "".join(f"{entry[name]['mean']:>14.4f}" for entry in scores["labels"])
+            )
+        lines.append(
+            f"{'':<34}"
+            + "".join(f"{method_name(entry['best_baseline']['method']):>14}" for entry in scores["labels"])
+        )
+        lines += [scores["sentence"], ""]
+    return "\n".join(lines)
+
+
 COMMAND = Command(
     name="neuroformer demo",
-    summary="Simulate circuits, train, evaluate and report, in a few minutes.",
+    summary="Simulate circuits and animals, train, evaluate and report, in a few minutes.",
     config=DemoConfig,
     run=run,
     examples=(
         "neuroformer demo --config configs/demo.yaml",
-        "neuroformer demo duration_s=60 steps=50 out=out/quick",
+        "neuroformer demo duration_s=60 steps=50 animals_s=60 behavior_steps=50 out=out/quick",
     ),
 )

@@ -14,7 +14,7 @@ from neuroformer.settings.fewshot import FewshotConfig
 def run(config: FewshotConfig) -> None:
     """Compute, print the table and one sentence, and write both with a figure."""
     from neuroformer.decoding.fewshot import Experiment, run_cells
-    from neuroformer.decoding.learning_curve import draw, sentence, summarise
+    from neuroformer.decoding.learning_curve import SHARE, draw, sentence, summarise
     from neuroformer.files import RunFolder, atomic_path
     from neuroformer.plotting import save_figure
 
@@ -26,10 +26,13 @@ def run(config: FewshotConfig) -> None:
     folder = RunFolder.create(out, overwrite=resumable, command=COMMAND.name, config=config)
     results = run_cells(experiment, out)
     rows = summarise(results, scale=config.scale)
-    amounts = "minutes" if config.minutes else "of the labels"
-    unit = config.scale_name or (experiment.entry(experiment.targets[0]).unit if config.scale == 1 else "")
-    unit = f" {unit}" if unit else ""
-    words = sentence(rows, unit=unit, amounts=amounts)
+    amounts = "minutes" if config.minutes else SHARE
+    units = {
+        name: config.scale_name or (experiment.entry(name).unit if config.scale == 1 else "")
+        for name in experiment.targets
+    }
+    first = units[rows[0]["target"]]
+    words = sentence(rows, unit=f" {first}" if first else "", amounts=amounts)
     print(render(rows, amounts))
     print(words)
     with atomic_path(out / "table.csv") as temporary, temporary.open("w", newline="") as file:
@@ -40,14 +43,17 @@ def run(config: FewshotConfig) -> None:
             writer.writerow([r["target"], r["metric"], r["amount"], r["label_s"], r["method"], r["sessions"], r["mean"],
                              *(r["interval"] or ["", ""]), r["difference"]["mean"],
                              *(r["difference"]["interval"] or ["", ""])])  # fmt: skip
-    save_figure(draw(rows, unit=unit, amounts=amounts.replace("of the labels", "fraction")),
-                folder.figures / "fewshot.png", dpi=150)  # fmt: skip
-    folder.finish({"sentence": words, "rows": rows, "cells": len(results)})
+    save_figure(draw(rows, units=units, amounts=amounts), folder.figures / "fewshot.png", dpi=150)
+    folder.finish(
+        {"sentence": words, "amounts": amounts, "units": units, "rows": rows, "cells": len(results)}
+    )
     print(f"results: {out}")
 
 
 def render(rows: list[dict[str, Any]], amounts: str) -> str:
     """A table per variable and score: methods down, amounts of labels across, mean [95 % interval]."""
+    from neuroformer.decoding.learning_curve import amount_label
+
     lines = []
     for target, metric in dict.fromkeys((r["target"], r["metric"]) for r in rows):
         here = [r for r in rows if (r["target"], r["metric"]) == (target, metric)]
@@ -57,7 +63,7 @@ def render(rows: list[dict[str, Any]], amounts: str) -> str:
         lines.append(
             f"{target}: {metric.replace('_', ' ')}, mean of {here[0]['sessions']} session(s) [95 % interval]"
         )
-        lines.append(" " * width + "".join(f"{f'{c:g} {amounts}':<24}" for c in columns).rstrip())
+        lines.append(" " * width + "".join(f"{amount_label(c, amounts):<24}" for c in columns).rstrip())
         for method in methods:
             texts = []
             for column in columns:

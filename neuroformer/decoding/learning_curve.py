@@ -5,17 +5,22 @@ Intervals come from drawing sessions with replacement; with one session, from bl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neuroformer.plotting import new_figure
+from neuroformer.plotting import new_figure, style
 
 LEAD = "pretrained"
 ERRORS = ("mean_error", "median_error", "log_loss")
 """Scores of which less is better."""
+SCALED = ("mean_error", "median_error")
+"""Scores in the variable's unit."""
+SHARE = "of the labels"
+"""How amounts are called that are fractions."""
 _DRAWS = 2000
 _LABELS = {
     "pretrained": "pretrained, then fitted",
@@ -64,7 +69,7 @@ def summarise(
                     for method in dict.fromkeys(r["method"] for r in results)
                 }
                 table = {method: values for method, values in table.items() if values}
-                factor = 1 / scale if metric in ("mean_error", "median_error") else 1.0
+                factor = 1 / scale if metric in SCALED else 1.0
                 for method, values in table.items():
                     rows.append(
                         {
@@ -105,67 +110,110 @@ def metrics_of(results: Sequence[dict[str, Any]], target: str) -> list[str]:
     return [name for name in wanted if name in having]
 
 
-def sentence(rows: Sequence[dict[str, Any]], *, unit: str, amounts: str) -> str:
+def sentence(rows: Sequence[Mapping[str, Any]], *, unit: str, amounts: str) -> str:
     """Who wins, and from how many labels on, for the first score of the first variable."""
     target, metric = rows[0]["target"], rows[0]["metric"]
-    mine = [r for r in rows if r["target"] == target and r["metric"] == metric]
+    unit = unit if metric in SCALED else ""
     sign = -1 if metric in ERRORS else 1
-    rivals = [m for m in dict.fromkeys(r["method"] for r in mine) if not m.startswith(LEAD)]
-    wins, parts = [], []
-    for amount in sorted({r["amount"] for r in mine}):
-        here = {r["method"]: r for r in mine if r["amount"] == amount}
-        if LEAD not in here or not rivals:
+    parts = []
+    for amount in sorted({r["amount"] for r in rows if (r["target"], r["metric"]) == (target, metric)}):
+        found = lead_and_rival(rows, target, amount)
+        if found is None:
             continue
-        best = max((m for m in rivals if m in here), key=lambda m: sign * here[m]["mean"])
-        interval = here[best]["difference"]["interval"]
+        lead, best = found
+        interval = best["difference"]["interval"]
         clear = interval is not None and (interval[1] < 0 if sign < 0 else interval[0] > 0)
         behind = interval is not None and (interval[0] > 0 if sign < 0 else interval[1] < 0)
         word = "beats" if clear else "loses to" if behind else "is not told apart from"
-        wins.append(clear)
         parts.append(
-            f"at {amount:g} {amounts} the pretrained model ({here[LEAD]['mean']:.3g}{unit}) {word} the best other "
-            f"method, {_LABELS.get(best, best)} ({here[best]['mean']:.3g}{unit})"
+            f"at {amount_label(amount, amounts)} the pretrained model ({lead['mean']:.3g}{unit}) {word} the "
+            f"best other method, {method_name(best['method'])} ({best['mean']:.3g}{unit})"
         )
+    if not parts:
+        return f"{target}, {metric.replace('_', ' ')}: nothing stands beside the pretrained model."
     return f"{target}, {metric.replace('_', ' ')}: " + "; ".join(parts) + "."
 
 
-def draw(rows: Sequence[dict[str, Any]], *, unit: str, amounts: str) -> Figure:
-    """Score against labels, a panel for each of the first scores of every variable."""
-    panels = [
-        (target, metric)
-        for target in dict.fromkeys(r["target"] for r in rows)
-        for metric in dict.fromkeys(r["metric"] for r in rows if r["target"] == target)
-        if metric in ("mean_error", "median_error", "accuracy", "auc")
-    ][:4]
-    figure = new_figure(width=4.3 * len(panels), height=4.6)
-    for k, (target, metric) in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), k + 1)
-        methods = list(
-            dict.fromkeys(r["method"] for r in rows if (r["target"], r["metric"]) == (target, metric))
-        )
-        for i, method in enumerate(methods):
-            here = [r for r in rows if (r["target"], r["metric"], r["method"]) == (target, metric, method)]
-            x = np.array([r["amount"] for r in here]) * 1.03 ** (i - len(methods) / 2)  # side by side
-            y = np.array([r["mean"] for r in here])
-            bars = np.array([r["interval"] or (r["mean"], r["mean"]) for r in here])
-            lead = method == LEAD
-            axes.errorbar(x, y, yerr=[np.maximum(y - bars[:, 0], 0), np.maximum(bars[:, 1] - y, 0)],
-                          color=_COLOURS.get(method), lw=2.4 if lead else 1.3, marker="o", ms=5 if lead else 3.5,
-                          elinewidth=0.8, zorder=3 if lead else 2, label=_LABELS.get(method, method))  # fmt: skip
-        axes.set_xscale("log")
-        ticks = sorted({r["amount"] for r in rows})
-        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
-        axes.minorticks_off()
-        axes.set_xlabel(f"labels ({amounts})")
-        label = metric.replace("_", " ")
-        axes.set_ylabel(f"{target}: {label}{f' ({unit.strip()})' if unit and metric in ERRORS else ''}")
-        if metric in ERRORS:
-            axes.set_ylim(bottom=0)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False, fontsize=8
-    )
+def lead_and_rival(
+    rows: Sequence[Mapping[str, Any]], target: str, amount: float
+) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Rows of the lead and of the best of the others by the first score of a variable; None where one is missing."""
+    metric = next(r["metric"] for r in rows if r["target"] == target)
+    here = [r for r in rows if (r["target"], r["metric"], r["amount"]) == (target, metric, amount)]
+    lead = next((r for r in here if r["method"] == LEAD), None)
+    rivals = [r for r in here if not r["method"].startswith(LEAD)]
+    if lead is None or not rivals:
+        return None
+    return lead, (min if metric in ERRORS else max)(rivals, key=lambda r: r["mean"])
+
+
+def amount_label(amount: float, amounts: str) -> str:
+    """An amount of labels as a reader should see it.
+
+    >>> amount_label(0.02, SHARE), amount_label(0.5, "minutes")
+    ('2 % of the labels', '0.5 minutes')
+    """
+    return f"{100 * amount:g} % {amounts}" if amounts == SHARE else f"{amount:g} {amounts}"
+
+
+def method_name(method: str) -> str:
+    """A method as a reader should see it."""
+    return _LABELS.get(method, method)
+
+
+def panels_of(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Variables and the scores of each that are drawn."""
+    shown = ("mean_error", "median_error", "accuracy", "auc")
+    return [key for key in dict.fromkeys((r["target"], r["metric"]) for r in rows) if key[1] in shown]
+
+
+def draw(rows: Sequence[Mapping[str, Any]], *, units: Mapping[str, str], amounts: str) -> Figure:
+    """Score against labels, a panel for each of the first scores of every variable.
+
+    Args:
+        rows: of `summarise`.
+        units: of the errors, by variable; "" has none.
+        amounts: what the amounts of labels are, `SHARE` or "minutes".
+    """
+    panels = panels_of(rows)[:4]
+    # Four in one line would be too small to read on a page.
+    across = min(len(panels), 2)
+    figure = new_figure(width=4.3 * across, height=0.6 + 3.2 * -(-len(panels) // max(across, 1)))
+    with style():
+        for k, (target, metric) in enumerate(panels):
+            axes = figure.add_subplot(-(-len(panels) // across), across, k + 1)
+            draw_panel(axes, rows, target, metric, unit=units.get(target, ""), amounts=amounts)
+        if panels:
+            handles, labels = figure.axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
     return figure
+
+
+def draw_panel(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], target: str, metric: str, *, unit: str, amounts: str
+) -> None:
+    """One score of one variable against labels: a line with intervals per method."""
+    rows = [r for r in rows if (r["target"], r["metric"]) == (target, metric)]
+    methods = list(dict.fromkeys(r["method"] for r in rows))
+    for i, method in enumerate(methods):
+        here = sorted((r for r in rows if r["method"] == method), key=lambda r: r["amount"])
+        x = np.array([r["amount"] for r in here]) * 1.03 ** (i - len(methods) / 2)  # side by side
+        y = np.array([r["mean"] for r in here])
+        bars = np.array([r["interval"] or (r["mean"], r["mean"]) for r in here])
+        lead = method == LEAD
+        axes.errorbar(x, y, yerr=[np.maximum(y - bars[:, 0], 0), np.maximum(bars[:, 1] - y, 0)],
+                      color=_COLOURS.get(method), lw=2.4 if lead else 1.3, marker="o", ms=5 if lead else 3.5,
+                      elinewidth=0.8, zorder=3 if lead else 2, label=method_name(method))  # fmt: skip
+    ticks = sorted({r["amount"] for r in rows})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{100 * t if amounts == SHARE else t:g}" for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(f"labels ({'%' if amounts == SHARE else amounts})")
+    axes.set_ylabel(f"{metric.replace('_', ' ')}{f' ({unit})' if unit and metric in SCALED else ''}")
+    axes.set_title(target)
+    axes.grid(axis="y")
+    if metric in ERRORS:
+        axes.set_ylim(bottom=0)
 
 
 def _by_session(

@@ -80,7 +80,8 @@ class Section:
     Attributes:
         slug: short name, used in links.
         title: heading.
-        blocks: reads a run and yields what to show; what is not there yields a `Missing`, never an error.
+        blocks: reads a run and yields what to show; what is not there yields a `Missing`, never an error. A section
+            that yields nothing is left out: the run has nothing to do with it.
     """
 
     slug: str

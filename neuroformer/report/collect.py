@@ -6,7 +6,7 @@ model, so a report can be made on any machine that has the folder.
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -18,11 +18,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from neuroformer.decoding.learning_curve import SCALED, lead_and_rival
 from neuroformer.errors import UserError
 from neuroformer.files import read_json
 
 # Any of these makes a folder a run: what training, `evaluate` and `connectivity` write.
 _TRACES_OF_A_RUN = ("log.csv", "checkpoints", "evaluate/metrics.json", "connectivity/metrics.json")
+# Where the learning curve of a new animal stands in a run; `neuroformer fewshot` can also have a folder of its own.
+FEWSHOT = "fewshot"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,43 @@ class Couplings:
     estimates: Mapping[str, np.ndarray]
     meanings: Mapping[str, str]
     truth: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fewshot:
+    """The learning curve of animals that pretraining has not seen.
+
+    Attributes:
+        path: folder of the results.
+        sentence: who wins, and from how many labels on.
+        amounts: what the amounts of labels are, "of the labels" or "minutes".
+        units: of the errors, by variable.
+        rows: one per variable, score, method and amount; see `neuroformer.decoding.learning_curve.summarise`.
+    """
+
+    path: Path
+    sentence: str
+    amounts: str
+    units: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]]
+
+    @property
+    def targets(self) -> list[str]:
+        """The variables."""
+        return list(dict.fromkeys(row["target"] for row in self.rows))
+
+    def unit_of(self, row: Mapping[str, Any], form: str = "{}") -> str:
+        """The unit of a row's score after a space, in a form; "" for a score without one."""
+        unit = self.units.get(row["target"], "") if row["metric"] in SCALED else ""
+        return f" {form.format(unit)}" if unit else ""
+
+    def at_fewest(self) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        """For each variable the pretrained model and the best other method at the fewest labels, where both are."""
+        pairs = [
+            lead_and_rival(self.rows, name, min(row["amount"] for row in self.rows if row["target"] == name))
+            for name in self.targets
+        ]
+        return [pair for pair in pairs if pair is not None]
 
 
 @dataclass(frozen=True)
@@ -201,6 +241,27 @@ class Run:
                 )
         return raster
 
+    def fewshot(self) -> Fewshot | None:
+        """What `neuroformer fewshot` left in the run's folder `fewshot`, or in the folder itself."""
+        stage = "" if is_fewshot(self.path) else FEWSHOT
+        metrics = self.metrics(stage)
+        if metrics is None:
+            return None
+        path = self.path / stage
+        try:
+            return Fewshot(
+                path=path,
+                sentence=str(metrics["sentence"]),
+                amounts=str(metrics["amounts"]),
+                units={str(name): str(unit) for name, unit in metrics["units"].items()},
+                rows=[_fewshot_row(row) for row in metrics["rows"]],
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path / 'metrics.json'}: is not what `neuroformer fewshot` writes ({_one_line(error)}); "
+                "run it again"
+            ) from error
+
     def couplings(self) -> list[Couplings] | None:
         """`connectivity/connectivity.h5`, in the file's order of sessions."""
         path = self.path / "connectivity" / "connectivity.h5"
@@ -229,8 +290,14 @@ def find_runs(folder: Path) -> list[Run]:
         raise UserError(
             f"{folder}: is a file, expected a run folder; give the `out=` folder of a finished command"
         )
-    below = sorted(child for child in folder.iterdir() if is_run(child))
-    runs = [Run(folder, folder.resolve().name)] if is_run(folder) else []
+    trained = is_run(folder)
+    below = sorted(
+        child
+        for child in folder.iterdir()
+        # The learning curve inside a run is shown with the run.
+        if is_run(child) or (is_fewshot(child) and not (trained and child.name == FEWSHOT))
+    )
+    runs = [Run(folder, folder.resolve().name)] if trained or is_fewshot(folder) else []
     runs += [Run(child, child.name) for child in below]
     if runs:
         return runs
@@ -274,6 +341,24 @@ def flatten(content: object, prefix: str = "") -> dict[str, Any]:
 def is_run(folder: Path) -> bool:
     """Whether a folder holds what training, `evaluate` or `connectivity` leave."""
     return any((folder / trace).exists() for trace in _TRACES_OF_A_RUN)
+
+
+def is_fewshot(folder: Path) -> bool:
+    """Whether a folder is what `neuroformer fewshot` makes."""
+    return (folder / "cells").is_dir() and not is_run(folder)
+
+
+def _fewshot_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose numbers are numbers; an interval that has none is `None`."""
+    bounds = _bounds(row["interval"])
+    gap = row["difference"]
+    return {
+        **{key: str(row[key]) for key in ("target", "metric", "method")},
+        **{key: float(row[key]) for key in ("amount", "label_s", "mean")},
+        "sessions": int(row["sessions"]),
+        "interval": None if bounds is None else list(bounds),
+        "difference": {"mean": gap["mean"], "interval": _bounds(gap["interval"])},
+    }
 
 
 def _is_number(value: object) -> TypeGuard[float]:

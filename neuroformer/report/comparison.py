@@ -1,10 +1,12 @@
 """Several runs side by side, on top of the report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import fill
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from neuroformer.decoding.learning_curve import amount_label, method_name
 from neuroformer.plotting import INK, MUTED, method_color, method_label, new_figure, style
 from neuroformer.report.blocks import Block, Drawing, Table, interval, number, percent, signed
 from neuroformer.report.collect import Run, Score
@@ -15,21 +17,54 @@ _LIKELIHOODS = ("model", "poisson_glm", "homogeneous_poisson", "truth")
 
 def blocks(runs: Sequence[Run]) -> list[Block]:
     """One table of the runs' main numbers and, where there are any, one figure."""
-    likelihoods = [run.likelihoods() for run in runs]
+    behavior = list(_behavior(runs))
+    scored = [run for run in runs if not behavior or run.likelihoods() or run.wiring_scores()]
+    likelihoods = [run.likelihoods() for run in scored]
     wiring = [
-        {name: scores["average_precision"] for name, scores in run.wiring_scores().items()} for run in runs
+        {name: scores["average_precision"] for name, scores in run.wiring_scores().items()} for run in scored
     ]
-    found: list[Block] = [_table(runs, likelihoods, wiring)]
+    found: list[Block] = [_table(scored, likelihoods, wiring)] if scored else []
     if any(likelihoods) or any(wiring):
         found.append(
             Drawing(
-                figure=draw([run.name for run in runs], likelihoods, wiring),
+                figure=draw([run.name for run in scored], likelihoods, wiring),
                 title="All runs",
                 caption="Left: bits per spike on held-out time (lines: 95 % intervals); 0 is constant firing rates. "
                 "Right: how well the known wiring is found, where it is known; 1 is a perfect ranking of pairs.",
             )
         )
-    return found
+    return [*found, *behavior]
+
+
+def _behavior(runs: Sequence[Run]) -> Iterator[Table]:
+    """New animals at the fewest labels: the pretrained model beside the best of everything else."""
+    rows = []
+    for run in runs:
+        found = run.fewshot()
+        if found is None:
+            continue
+        for lead, best in found.at_fewest():
+            rows.append(
+                (
+                    run.name,
+                    f"{lead['target']}: {lead['metric'].replace('_', ' ')}{found.unit_of(lead, '({})')}",
+                    amount_label(lead["amount"], found.amounts),
+                    _bounded(lead),
+                    f"{method_name(best['method'])}: {_bounded(best)}",
+                )
+            )
+    if rows:
+        yield Table(
+            columns=("run", "new animal", "labels", "pretrained model", "best other method"),
+            rows=rows,
+            caption="Behaviour of an animal that pretraining has not seen, at the fewest labels that were tried. "
+            "In brackets: 95 % interval.",
+        )
+
+
+def _bounded(row: Mapping[str, Any]) -> str:
+    bounds = interval(row["interval"], 2)
+    return f"{number(row['mean'], 2)} ({bounds})" if bounds else number(row["mean"], 2)
 
 
 def _table(

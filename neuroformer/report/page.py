@@ -16,7 +16,7 @@ from neuroformer.files import atomic_path
 from neuroformer.plotting import figure_svg
 from neuroformer.report import comparison
 from neuroformer.report.blocks import Block, Drawing, Missing
-from neuroformer.report.collect import Run, find_runs
+from neuroformer.report.collect import FEWSHOT, Run, find_runs, is_fewshot
 from neuroformer.report.sections import SECTIONS
 
 # Tells a report, which may be replaced, from any other file, which may not.
@@ -77,11 +77,21 @@ def write_report(folder: Path, out: Path | None = None, *, title: str = "") -> P
 
 
 def _fill(run: Run, slug: str) -> _Chapter:
+    # A learning curve with a folder of its own lacks no training: the run that it belongs to has that.
+    wanted = ("behavior", "settings") if is_fewshot(run.path) else None
     parts = [
         _Part(slug=f"{slug}-{section.slug}", title=section.title, blocks=_readable(section.blocks(run)))
         for section in SECTIONS
+        if wanted is None or section.slug in wanted
     ]
-    return _Chapter(slug=slug, run=run, parts=parts)
+    return _Chapter(slug=slug, run=run, parts=[part for part in parts if _worth_showing(part, run)])
+
+
+def _worth_showing(part: _Part, run: Run) -> bool:
+    """Not without blocks; and where behaviour was the question, not for saying that nobody asked another one."""
+    answered = (run.path / FEWSHOT / "metrics.json").exists()
+    optional = answered and part.slug.endswith(("-likelihood", "-raster", "-wiring"))
+    return any(not (optional and isinstance(block, Missing)) for block in part.blocks)
 
 
 def _readable(blocks: Iterable[Block]) -> list[Block]:

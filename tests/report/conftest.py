@@ -21,6 +21,12 @@ def fake_run() -> FakeRun:
     return write_run
 
 
+@pytest.fixture(scope="session")
+def fake_fewshot() -> FakeRun:
+    """`fake_fewshot(folder, …)` writes a learning curve; see `write_fewshot`."""
+    return write_fewshot
+
+
 def write_run(
     folder: Path,
     *,
@@ -235,3 +241,36 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_fewshot(
+    folder: Path, *, errors: Mapping[str, Sequence[float]] | None = None, unit: str = "cm", sessions: int = 1
+) -> Path:
+    """Write the learning curve of a new animal: a continuous variable `place` and a categorical one `side`.
+
+    Args:
+        folder: Where to.
+        errors: Mean error of `place` by method, at 2, 5 and 25 % of the labels.
+        unit: Of `place`.
+        sessions: New sessions.
+    """
+    errors = errors or {"pretrained": [4, 3.5, 3], "scratch": [9, 6, 3.2], "ridge": [12, 8, 2.0]}
+    rows = []
+    for target, metrics in (("place", ("mean_error", "r2")), ("side", ("accuracy",))):
+        for metric in metrics:
+            for k, amount in enumerate((0.02, 0.05, 0.25)):
+                for method, values in errors.items():
+                    error = values[k]
+                    lead = errors.get("pretrained", values)[k]
+                    mean, ours = (error, lead) if metric == "mean_error" else (1 - error / 20, 1 - lead / 20)
+                    gap = ours - mean
+                    rows.append(
+                        {"target": target, "metric": metric, "amount": amount, "method": method, "sessions": sessions,
+                         "label_s": 100 * amount, "mean": mean, "interval": [0.9 * mean, 1.1 * mean],
+                         "difference": {"mean": gap, "interval": [gap - 0.01, gap + 0.01]}}
+                    )  # fmt: skip
+    (folder / "cells").mkdir(parents=True)
+    metrics = {"command": "neuroformer fewshot", "version": "0.1.0", "sentence": "place, mean error: who wins.",
+               "amounts": "of the labels", "units": {"place": unit, "side": ""}, "rows": rows, "cells": 9}  # fmt: skip
+    write_metrics(folder, metrics)
+    return folder

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from neuroformer.decoding.learning_curve import amount_label, method_name
 from neuroformer.plotting import method_label
 from neuroformer.report.blocks import (
     Block,
@@ -24,10 +25,13 @@ from neuroformer.report.lead import leading_estimator
 def blocks(run: Run) -> Iterator[Block]:
     """Cards, a verdict in words, and a table of bits per spike."""
     scores = run.likelihoods()
-    cards = [*_likelihood_cards(run, scores), *_wiring_cards(run)]
+    behavior = list(_behavior_cards(run))
+    cards = [*_likelihood_cards(run, scores), *_wiring_cards(run), *behavior]
     if cards:
         yield Cards(cards)
     if not scores:
+        if behavior:  # the run was for behaviour
+            return
         yield Missing(
             "Held-out likelihood has not been measured yet.", f"neuroformer evaluate run={run.path}"
         )
@@ -121,6 +125,20 @@ def _wiring_cards(run: Run) -> Iterator[Card]:
     if rival is not None:
         detail += f"; {method_label(rival)} {number(rivals[rival]['average_precision'])}"
     yield Card(number(scores[lead]["average_precision"]), "average precision, wiring", detail)
+
+
+def _behavior_cards(run: Run) -> Iterator[Card]:
+    found = run.fewshot()
+    if found is None:
+        return
+    for lead, best in found.at_fewest():
+        unit = found.unit_of(lead)
+        yield Card(
+            f"{lead['mean']:.3g}{unit}",
+            f"{lead['metric'].replace('_', ' ')}, {lead['target']} of a new animal",
+            f"{amount_label(lead['amount'], found.amounts)}; best other: {method_name(best['method'])} "
+            f"{best['mean']:.3g}{unit}",
+        )
 
 
 def _table_caption(run: Run, scores: dict[str, Score]) -> str:

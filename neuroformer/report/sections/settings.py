@@ -36,8 +36,11 @@ def blocks(run: Run) -> Iterator[Block]:
     for stage in stages:
         metrics = run.metrics(stage)
         if metrics:
+            # A long table has its own section and its own file; here it would bury the rest.
+            content = {key: value for key, value in metrics.items() if key != "rows"}
+            rest = ", but for the rows of table.csv" if len(content) < len(metrics) else ""
             yield _folded(
-                f"Every figure measured by {_stage_name(stage)}", ("figure", "value"), flatten(metrics)
+                f"Every figure measured by {_stage_name(stage)}{rest}", ("figure", "value"), flatten(content)
             )
 
 
