@@ -99,10 +99,11 @@ def test_a_surrogate_of_the_same_bin_pairs_residuals_of_other_rows(small):
     pieces = [residual[k : k + PIECE] for k in range(0, BINS, PIECE)]
     shift = round(len(pieces) / 2)
     expected = np.zeros((N, N))
-    for k, target in enumerate(pieces):
-        source = pieces[(k + shift) % len(pieces)]
-        t = min(len(source), len(target))
-        expected += source[:t].T @ target[:t]
+    for first in range(0, len(pieces), ROWS):  # a batch is as long as the shortest of its rows' sources
+        targets = pieces[first : first + ROWS]
+        sources = [pieces[(first + row + shift) % len(pieces)] for row in range(len(targets))]
+        t = min(*map(len, sources), max(map(len, targets)))
+        expected += sum(source[:t].T @ target[:t] for source, target in zip(sources, targets, strict=True))
     np.testing.assert_allclose(found._slope[0], expected, rtol=1e-9, atol=1e-9)
 
 
