@@ -1,7 +1,7 @@
 """A coupling read-out that is unbiased by shrinkage, corrected for shared input, and tested.
 
 The coupling weights of a fitted model are good for prediction and biased as evidence of wiring, twice: they are shrunk
-towards zero, and they hold what the trunk has left of input that source and target share. Four steps mend that.
+towards zero, and they hold what the trunk has left of input that source and target share. Five steps mend that.
 
 1. **One-step estimate.** A Newton step from the fitted weights, without the prior, in each pair's H weights alone, one
    for each function of a basis of lags:
@@ -23,7 +23,7 @@ towards zero, and they hold what the trunk has left of input that source and tar
    common and cannot have the effect of source on target. (An effect of target on source shows at acausal lags too; on
    simulated circuits no more false calls were found on such pairs than on others.) As few pairs are connected, the fit
    over all pairs is that of the unconnected. Where bins are wider than 20 ms (calcium), the same bin and its
-   neighbours hold the effect itself, and nothing is taken away; nor with fewer than 25 pairs.
+   neighbours hold the effect itself, and nothing is taken away (step 5); nor with fewer than 25 pairs.
 
 3. **A null.** χ²_ij = ŵ_ijᵀ I_ij ŵ_ij has H degrees of freedom under no influence. Time-shifted surrogates of the
    sources and genomic control (the median over all pairs: Devlin & Roeder 1999, Biometrics 55:997) tell by how much
@@ -33,6 +33,12 @@ towards zero, and they hold what the trunk has left of input that source and tar
 
 4. **Evidence.** Pairs are ranked by a mixture over pairs (`mixture.fit_mixture`) that learns the size and time course
    which connections have, so that a departure of another form counts less.
+
+5. **The same bin, where bins are wide.** A synapse of 5 ms acts mostly within its own frame of 100 ms. In bins wider
+   than 20 ms, where lag 0 is no control, the evidence has one coefficient more: score Σ_t r_i r_j and information
+   Σ_t λ_j r_i² of the two units' residuals in the same bin, with its own surrogates. It is nearly the same for i → j
+   and j → i: it says that two units are connected and with which sign, not which way. So ranking and sign heed it;
+   p-values, and with them the graph, and profile and gain are those of the lags alone.
 
 What it cannot see: a hidden neuron that drives the source first and the target later looks like a synapse.
 """
@@ -93,12 +99,12 @@ def adjusted_map(
         pairs = max(1, fitted.weights.shape[1] * (fitted.weights.shape[1] - 1))
         surrogates = min(max(LEAST_SURROGATES, -(-NULL_VALUES // pairs)), MOST_SURROGATES)
     windows = control_windows(n_lags) if control and fitted.bin_s <= WIDEST_BIN_S else ()
-    moments = pair_moments(fitted, batches, windows=windows, surrogates=surrogates)
+    same_bin = control and fitted.bin_s > WIDEST_BIN_S
+    moments = pair_moments(fitted, batches, windows=windows, surrogates=surrogates, same_bin=same_bin)
+    lagged = moments.real.lagged(same_bin)
     heads, n = fitted.weights.shape[:2]
     off = ~np.eye(n, dtype=bool)
-    information = _by_pair(moments.real.information, 2)[off]  # (P, H, H)
-    estimate = _by_pair(fitted.weights, 1)[off] + one_step(moments.real)[off]  # (P, H)
-    estimate *= skewness_factor(estimate, information, _third(moments.real, estimate, off))[:, None]
+    estimate, information = _unshrunk(fitted.weights, lagged, off)  # (P, H), (P, H, H)
     covariance = _inverse(information)  # (P, H, H)
     spread = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))  # (P, H)
     controls = standardized_controls(moments.controls, moments.real.expected)[:, off].T  # (P, C)
@@ -107,7 +113,7 @@ def adjusted_map(
         z = estimate[seen, h] / spread[seen, h]
         estimate[seen, h] -= spread[seen, h] * robust_prediction(controls[seen], z)
     chi2 = np.einsum("pa,pab,pb->p", estimate, information, estimate)
-    null = [_null_chi2(sums, off) for sums in moments.surrogates]
+    null = [_null_chi2(sums.lagged(same_bin), off) for sums in moments.surrogates]
     testable = spread.min(1) > 0
     scale, p_values = calibrate(
         chi2, np.concatenate(null) if null else np.zeros(0), heads, testable, genomic=control
@@ -115,6 +121,20 @@ def adjusted_map(
     profile = np.zeros((n, n, n_lags))
     profile[off] = estimate @ fitted.kernels.double().numpy()
     matrix, p_matrix = np.zeros((n, n)), np.full((n, n), np.nan)
+    gain, error = np.zeros((n, n)), np.full((n, n), np.inf)
+    area = fitted.kernels.double().sum(1).numpy()  # (H,) over the lags, of a unit of each function
+    gain[off] = estimate @ area
+    error[off] = np.where(testable, np.sqrt(scale * (area @ covariance @ area)), np.inf)
+    p_matrix[off] = p_values
+    if same_bin:  # From here on, which is the ranking and the sign, the same bin counts as well.
+        weights = np.concatenate([np.zeros((1, n, n)), fitted.weights])
+        estimate, information = _unshrunk(weights, moments.real, off)
+        covariance = _inverse(information)
+        heads += 1
+        chi2 = np.einsum("pa,pab,pb->p", estimate, information, estimate)
+        testable = testable & (covariance[:, 0, 0] > 0)
+        null = [_null_chi2(sums, off) for sums in moments.surrogates]
+        scale, p_values = calibrate(chi2, np.concatenate(null) if null else np.zeros(0), heads, testable)
     # Of the slope in the direction in which all heads grow: the sum of the profile would hang on the noisiest head.
     sign = np.sign(np.einsum("pab,pb->p", information, estimate))
     strongest = chi2 >= np.quantile(chi2, 1 - LEAST_START)
@@ -124,11 +144,6 @@ def adjusted_map(
     if mixture is not None:
         evidence[testable] = mixture.evidence
     matrix[off] = sign * np.sqrt(2 * evidence)
-    area = fitted.kernels.double().sum(1).numpy()  # (H,) over the lags, of a unit of each function
-    gain, error = np.zeros((n, n)), np.full((n, n), np.inf)
-    gain[off] = estimate @ area
-    error[off] = np.where(testable, np.sqrt(scale * (area @ covariance @ area)), np.inf)
-    p_matrix[off] = p_values
     return ConnectivityMap(
         name=name,
         matrix=matrix,
@@ -138,8 +153,20 @@ def adjusted_map(
         gain=gain,
         gain_error=error,
         description="√(2 · evidence in nats) for a change of the target's log-intensity after an event of the source, "
-        "corrected by what the two share at lag 0 and at acausal lags",
+        + (
+            "or in the same bin"
+            if same_bin
+            else "corrected by what the two share at lag 0 and at acausal lags"
+        ),
     )
+
+
+def _unshrunk(weights: np.ndarray, sums: ScoreSums, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(P, H) one-step estimate with its skewness mended, and (P, H, H) information."""
+    information = _by_pair(sums.information, 2)[off]
+    estimate = _by_pair(weights, 1)[off] + one_step(sums)[off]
+    estimate *= skewness_factor(estimate, information, _third(sums, estimate, off))[:, None]
+    return estimate, information
 
 
 def _null_chi2(sums: ScoreSums, off: np.ndarray) -> np.ndarray:

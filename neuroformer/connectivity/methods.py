@@ -23,6 +23,7 @@ from neuroformer.connectivity.interventions import silencing, stimulation
 from neuroformer.connectivity.model_maps import coupling, fitted_coupling, fitted_glm
 from neuroformer.connectivity.moments import LogLinearCoupling
 from neuroformer.connectivity.trunk_attention import attention_gradient, attention_rollout, self_attention
+from neuroformer.connectivity.trunk_gate import gated_intensity
 from neuroformer.data import DataConfig, Recording, RecordingsModule
 from neuroformer.evaluation.run import session_glm
 from neuroformer.evaluation.trained_run import TrainedRun
@@ -93,8 +94,10 @@ class Subject:
 
     @cached_property
     def fitted_model(self) -> LogLinearCoupling:
-        """The model's coupling."""
-        return fitted_coupling(self.model, self.index, self.recording)
+        """The model's coupling, with as much of the trunk as pays on the validation part."""
+        validation = [batch for _, batch in self.data.in_order("val", [self.recording])]
+        intensity, _ = gated_intensity(self.model, self.training, validation)
+        return fitted_coupling(self.model, self.index, self.recording, log_intensity=intensity)
 
     @cached_property
     def glm(self) -> PoissonGLM:

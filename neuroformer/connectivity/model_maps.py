@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from neuroformer.baselines.glm import PoissonGLM
+from neuroformer.batch import Batch
 from neuroformer.connectivity.estimate import ConnectivityMap, from_lag_profile
 from neuroformer.connectivity.moments import LogLinearCoupling
 from neuroformer.connectivity.nulls import by_central_spread
@@ -30,10 +34,23 @@ def coupling(model: Neuroformer, session: int) -> ConnectivityMap:
     )
 
 
-def fitted_coupling(model: Neuroformer, session: int, recording: Recording) -> LogLinearCoupling:
-    """What the adjusted read-out needs of a trained model."""
+def fitted_coupling(
+    model: Neuroformer,
+    session: int,
+    recording: Recording,
+    *,
+    log_intensity: Callable[[Batch], Tensor] | None = None,
+) -> LogLinearCoupling:
+    """What the adjusted read-out needs of a trained model.
+
+    Args:
+        model: the trained model.
+        session: index of the session in its vocabulary.
+        recording: the session.
+        log_intensity: in place of the model's own, such as that of `trunk_gate.gated_intensity`.
+    """
     return LogLinearCoupling(
-        log_intensity=lambda batch: model(batch)[0],
+        log_intensity=log_intensity or (lambda batch: model(batch)[0]),
         kernels=model.coupling.kernels().detach(),
         weights=model.coupling_weights(session).double().cpu().numpy(),
         rate=_rate(recording),

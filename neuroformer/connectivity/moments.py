@@ -102,6 +102,18 @@ class ScoreSums:
         """(H, H, N, N)."""
         return _symmetric(self._square) - self._mass[:, None] * self._mass / self.expected
 
+    def lagged(self, same_bin: bool) -> ScoreSums:
+        """The sums without the first head, which is the same bin's if there is one; the arrays are shared."""
+        if not same_bin:
+            return self
+        rest = ScoreSums.__new__(ScoreSums)
+        rest._slope, rest._mass, rest._square = self._slope[1:], self._mass[1:], self._square[1:, 1:]
+        rest._cube = {
+            (h - 1, g - 1, k - 1): cube for (h, g, k), cube in self._cube.items() if min(h, g, k) > 0
+        }
+        rest.expected, rest._residual = self.expected, self._residual
+        return rest
+
     def third_along(self, direction: np.ndarray) -> np.ndarray:
         """Third moment of each pair's trace along a direction: Σ_hgk d_h d_g d_k third[h, g, k].
 
@@ -127,7 +139,7 @@ class PairMoments:
     """Sums over the bins of a recording. N = units, H = heads, C = control windows.
 
     Attributes:
-        real: scores and information of the recording.
+        real: scores and information of the recording; with the same bin, one head more, and that the first.
         surrogates: the same with the sources' events from other times.
         controls: (C, N, N) Σ_t r_j(t) Σ_{l in window} (s_i(t + l) − rate_i): what the target's residual shares with the
             source's events of the same bin or later, which no influence of source on target explains.
@@ -140,7 +152,12 @@ class PairMoments:
 
 @torch.no_grad()
 def pair_moments(
-    fitted: LogLinearCoupling, batches: Sequence[Batch], *, windows: Sequence[Window], surrogates: int = 0
+    fitted: LogLinearCoupling,
+    batches: Sequence[Batch],
+    *,
+    windows: Sequence[Window],
+    surrogates: int = 0,
+    same_bin: bool = False,
 ) -> PairMoments:
     """Sum up one session.
 
@@ -152,8 +169,12 @@ def pair_moments(
         batches: all of one session and all their bins scored once, every row with the context before its scored bins.
         windows: of the controls.
         surrogates: how many time-shifted surrogates; at most one fewer than there are rows in all batches.
+        same_bin: put the sources' residuals of the same bin before the traces, as one head more. Its score is
+            Σ_t r_j r_i: what two units share beyond what the model foretells of both, which has no direction.
     """
     heads, n_units = fitted.weights.shape[:2]
+    heads += same_bin
+    residuals = [_residual(batch, fitted) for batch in batches] if same_bin else None
     real = ScoreSums(heads=heads, n_units=n_units)
     rows = [(number, row) for number, batch in enumerate(batches) for row in range(len(batch.session))]
     others = [ScoreSums(heads=heads, n_units=n_units) for _ in range(min(surrogates, len(rows) - 1))]
@@ -165,13 +186,16 @@ def pair_moments(
         intensity = fitted.log_intensity(batch).exp() * scored
         residual = (counts - intensity) * scored
         excess = (counts - fitted.rate) * scored
-        real.add(_traces(batch, fitted).flatten(1, 2), intensity.flatten(0, 1), residual.flatten(0, 1))
+        traces = _traces(batch, fitted)
+        if residuals is not None:
+            traces = torch.cat([residuals[number][None].to(traces), traces])
+        real.add(traces.flatten(1, 2), intensity.flatten(0, 1), residual.flatten(0, 1))
         for c, window in enumerate(windows):
             controls[c] += _product(_future(excess, window).flatten(0, 1), residual.flatten(0, 1))
         first_row = rows.index((number, 0))
         for shift, sums in zip(shifts, others, strict=True):
             elsewhere = [rows[(first_row + row + shift) % len(rows)] for row in range(len(scored))]
-            traces = _rows_of(batches, elsewhere, fitted)  # (H, B, T', N)
+            traces = _rows_of(batches, elsewhere, fitted, residuals)  # (H, B, T', N)
             t = min(scored.shape[1], traces.shape[2])
             sums.add(
                 traces[:, :, :t].flatten(1, 2),
@@ -181,9 +205,16 @@ def pair_moments(
     return PairMoments(real=real, surrogates=others, controls=controls)
 
 
-def _rows_of(batches: Sequence[Batch], wanted: list[tuple[int, int]], fitted: LogLinearCoupling) -> Tensor:
-    """(H, rows, T, N) traces of the wanted rows, T the fewest bins among them."""
+def _rows_of(
+    batches: Sequence[Batch],
+    wanted: list[tuple[int, int]],
+    fitted: LogLinearCoupling,
+    residuals: list[Tensor] | None,
+) -> Tensor:
+    """(H, rows, T, N) traces of the wanted rows, after their residuals if given; T the fewest bins among them."""
     traces = {number: _traces(batches[number], fitted) for number in {number for number, _ in wanted}}
+    if residuals is not None:
+        traces = {n: torch.cat([residuals[n][None].to(values), values]) for n, values in traces.items()}
     shortest = min(values.shape[2] for values in traces.values())
     return torch.stack([traces[number][:, row, :shortest] for number, row in wanted], dim=1)
 
@@ -198,6 +229,12 @@ def _symmetric(lower: np.ndarray) -> np.ndarray:
     for h, g in zip(*np.triu_indices(len(lower), 1), strict=True):
         full[h, g] = lower[g, h]
     return full
+
+
+def _residual(batch: Batch, fitted: LogLinearCoupling) -> Tensor:
+    """(B, T − first, N), 0 where not scored."""
+    scored = batch.scored[:, batch.first_scored :, None]
+    return (batch.counts(scored_only=True) - fitted.log_intensity(batch).exp()) * scored
 
 
 def _traces(batch: Batch, fitted: LogLinearCoupling) -> Tensor:

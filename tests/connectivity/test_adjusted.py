@@ -122,6 +122,33 @@ def test_many_edges_teach_the_form_of_an_edge(read_out, rng):
     assert np.abs(estimate.matrix[effect == 0]).max() < estimate.matrix[effect > 0].min()
 
 
+def test_in_wide_bins_the_same_bin_ranks_pairs_and_leaves_the_graph_to_the_lags(tiles, constant_rates, rng):
+    pairs = [(0, 6), (1, 7), (2, 8), (3, 9), (4, 10), (5, 11)]
+    counts, chance = np.zeros((6_000, 12), int), rng.random((6_000, 12))
+    for t in range(1, len(counts)):
+        counts[t, :6] = chance[t, :6] < 0.1
+        effect = np.concatenate(
+            [counts[t, :5], -3.0 * counts[t, 5:6]]
+        )  # in the same bin; the last one inhibits
+        counts[t, 6:] = chance[t, 6:] < 0.12 * np.exp(effect + 0.3 * counts[t - 1, :6])
+    batches = tiles(counts, history=HISTORY, piece=200, rows=4)
+    narrow = constant_rates(counts)
+    wide = dataclasses.replace(narrow, bin_s=0.1)
+    estimate = adjusted_map(wide, batches, name="adjusted")
+    plain = adjusted_map(narrow, batches, name="adjusted", control=False)  # the lags alone
+    order = np.argsort(-np.abs(estimate.matrix), axis=None)[:12]
+    found = {tuple(sorted(divmod(int(k), 12))) for k in order}
+    assert found == set(pairs)
+    sources, targets = np.array(pairs).T
+    np.testing.assert_array_equal(np.sign(estimate.matrix[sources, targets]), [1, 1, 1, 1, 1, -1])
+    assert (np.abs(estimate.matrix[sources, targets]) > np.abs(plain.matrix[sources, targets])).all()
+    # What the same bin says has no direction, so it neither calls a pair nor counts as gain.
+    np.testing.assert_array_equal(estimate.lag_profile, plain.lag_profile)
+    np.testing.assert_array_equal(estimate.gain, plain.gain)
+    assert (off_diagonal(estimate.p_values) >= off_diagonal(plain.p_values)).all()
+    assert not estimate.called(0.05)[targets, sources].any()
+
+
 def test_kernels_that_are_alike_are_no_fault(tiles, constant_rates, pair_of_edges):
     fitted = constant_rates(pair_of_edges)
     same = dataclasses.replace(fitted, kernels=fitted.kernels[:1].expand(2, -1).clone())

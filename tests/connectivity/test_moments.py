@@ -67,6 +67,46 @@ def test_the_sums_are_those_of_a_loop_over_all_bins(small):
     np.testing.assert_allclose(real.expected, intensity.sum(0))
 
 
+def test_the_same_bin_is_the_product_of_residuals_and_leaves_the_lags_alone(small):
+    counts, intensity, batches, fitted = small
+    plain = pair_moments(fitted, batches, windows=(), surrogates=3)
+    both = pair_moments(fitted, batches, windows=(), surrogates=3, same_bin=True)
+    residual, traces = counts - intensity, filtered(counts)
+    for i in range(N):
+        for j in range(N):
+            rate = intensity[:, j]
+            x = np.stack([residual[:, i], *traces[:, :, i]])
+            centred = x - (x @ rate / rate.sum())[:, None]
+            np.testing.assert_allclose(
+                both.real.score[:, i, j], centred @ residual[:, j], rtol=1e-9, atol=1e-9
+            )
+            np.testing.assert_allclose(
+                both.real.information[:, :, i, j], np.einsum("t,at,bt->ab", rate, centred, centred), rtol=1e-9
+            )
+    direction = np.random.default_rng(1).normal(size=(2, N, N))
+    for one, other in zip([both.real, *both.surrogates], [plain.real, *plain.surrogates], strict=True):
+        rest = one.lagged(True)
+        np.testing.assert_array_equal(rest.score, other.score)
+        np.testing.assert_array_equal(rest.information, other.information)
+        np.testing.assert_allclose(rest.third_along(direction), other.third_along(direction), rtol=1e-12)
+        assert other.lagged(False) is other
+
+
+def test_a_surrogate_of_the_same_bin_pairs_residuals_of_other_rows(small):
+    counts, intensity, batches, fitted = small
+    (found,) = pair_moments(fitted, batches, windows=(), surrogates=1, same_bin=True).surrogates
+    residual = counts - intensity
+    pieces = [residual[k : k + PIECE] for k in range(0, BINS, PIECE)]
+    shift = round(len(pieces) / 2)
+    expected = np.zeros((N, N))
+    for first in range(0, len(pieces), ROWS):  # a batch is as long as the shortest of its rows' sources
+        targets = pieces[first : first + ROWS]
+        sources = [pieces[(first + row + shift) % len(pieces)] for row in range(len(targets))]
+        t = min(*map(len, sources), max(map(len, targets)))
+        expected += sum(source[:t].T @ target[:t] for source, target in zip(sources, targets, strict=True))
+    np.testing.assert_allclose(found._slope[0], expected, rtol=1e-9, atol=1e-9)
+
+
 def test_they_are_slope_and_curvature_of_the_likelihood_with_the_constant_profiled_out(small):
     counts, intensity, batches, fitted = small
     real = pair_moments(fitted, batches, windows=()).real
