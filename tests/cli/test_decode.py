@@ -47,7 +47,7 @@ def test_the_table_shows_scores_with_intervals_and_whether_ours_wins() -> None:
         (["run=RUN", "when=fast"], 2, "when='fast': expected a condition such as"),
         (["run=RUN", "block_s=0"], 2, "block_s=0: expected seconds above 0"),
         (["run=RUN", "draws=5"], 2, "draws=5: expected 100 or more"),
-        (["run=RUN", "part=train"], 2, "part=train: expected test or val"),
+        (["run=RUN", "part=train"], 2, "part: found 'train', expected test or val"),
     ],
 )
 def test_a_fault_is_told_in_one_line(
