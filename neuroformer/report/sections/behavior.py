@@ -101,8 +101,9 @@ def _caption(found: Fewshot) -> str:
     return (
         "Scores on a test stretch that nothing was fitted to, against how much of the training stretch had labels; "
         f"{better} are better, lines are 95 % intervals. All methods have the same labels and are scored on the same "
-        "bins; the pretrained model also knows other animals. The model reads all events of the test stretch, those "
-        "after a bin included, unless it says “past events only”; ridge and Kalman filter read the past."
+        "bins; the pretrained model also knows other animals. The model, pretrained or not, reads all events of "
+        "the test stretch, those after a bin included, unless it says “past events only”; the other methods read the "
+        "past unless they were set to do otherwise."
     )
 
 
