@@ -22,7 +22,7 @@ from itertools import product
 import numpy as np
 from scipy.sparse import csr_array
 
-from neuroformer.baselines.decoding.decoder import Decoder, in_pieces
+from neuroformer.baselines.decoding.decoder import Decoder, in_pieces, with_floor
 from neuroformer.baselines.decoding.grid import Grid
 from neuroformer.baselines.decoding.history import History, histories
 from neuroformer.baselines.decoding.motion import filtered, transitions
@@ -220,8 +220,11 @@ class NaiveBayesDecoder(Decoder):
         )
         n_cells = len(kernel)
         if prior == "occupancy":
-            visits = kernel @ np.bincount(cells[train], minlength=n_cells) + 1.0
-            self._prior = visits / visits.sum()
+            visits = kernel @ np.bincount(cells[train], minlength=n_cells)
+            if self._grid is None:  # a class without a label is next to impossible
+                self._prior = with_floor(visits / visits.sum(), len(train))
+            else:
+                self._prior = (visits + 1) / (visits + 1).sum()
         else:
             self._prior = np.full(n_cells, 1 / n_cells)
         if self.config.motion != "none":

@@ -68,7 +68,7 @@ class GRUDecoder(Decoder):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=c.rate, total_steps=c.steps + 1, pct_start=0.1, cycle_momentum=False
         )
-        bins = min(200, max(50, round(c.chunk_s / self.bin_s)))
+        bins = min(200, max(50, round(c.chunk_s / self.bin_s)), max(map(len, samples.x)))
         place = [np.flatnonzero(k.numpy()) for k in trained]
         which = torch.from_numpy(np.repeat(np.arange(len(place)), [len(p) for p in place]))
         where = torch.from_numpy(np.concatenate(place))

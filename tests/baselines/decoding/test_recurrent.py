@@ -8,7 +8,7 @@ from neuroformer.baselines.decoding.recurrent import GRUDecoder
 from neuroformer.settings.decoding import GRUConfig
 
 Walk = Callable[..., tuple[list[np.ndarray], list[np.ndarray]]]
-QUICK = GRUConfig(steps=80, check_every=20, width=16, state=16, batch=6, rate=0.03, dropout=0.1)
+QUICK = GRUConfig(steps=60, check_every=20, width=16, state=16, batch=5, rate=0.03, dropout=0.1)
 LINE = Target(name="position")
 
 
@@ -18,7 +18,7 @@ def test_it_learns_and_stops_early(walk: Walk) -> None:
     decoder = GRUDecoder(LINE, bin_s=0.1, config=QUICK).fit(x, y, seed=3)
     error = np.concatenate(decoder.predict(x_test).mean) - np.concatenate(y_test)
     assert 1 - (error**2).mean() / np.concatenate(y_test).var() > 0.5
-    assert 1 <= decoder.chosen["steps"] <= 80
+    assert 1 <= decoder.chosen["steps"] <= 60
 
 
 def test_a_seed_gives_the_same_fit_and_leaves_the_global_generator_alone(walk: Walk) -> None:
