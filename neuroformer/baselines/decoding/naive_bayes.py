@@ -68,11 +68,12 @@ class Tuning:
         visits = csr_array((np.ones(len(cells)), (cells, np.arange(len(cells)))), shape=(n_cells, len(cells)))
         if poisson:
             total, bins = sums.sum(0), exposure.sum()
-            # A silent unit has half an event, the same in every cell: it says nothing of the cell.
             average = np.maximum(total, 0.5) / bins
             weight = prior * window
             time = kernel @ (visits @ exposure) + weight
             self.mean = (kernel @ (visits @ sums) + weight * average) / time[:, None]
+            # A silent unit would speak for the cells that were never visited; it is to say nothing.
+            self.mean[:, total == 0] = average[total == 0]
             return
         values = sums / exposure[:, None]
         average = values.mean(0)

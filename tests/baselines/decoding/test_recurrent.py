@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from neuroformer.baselines.decoding import Target
-from neuroformer.baselines.decoding.recurrent import GRUDecoder
+from neuroformer.baselines.decoding.recurrent import GRUDecoder, _tiles
 from neuroformer.settings.decoding import GRUConfig
 
 Walk = Callable[..., tuple[list[np.ndarray], list[np.ndarray]]]
@@ -49,3 +49,17 @@ def test_the_last_fifth_of_the_labels_is_not_trained_on(walk: Walk) -> None:
         x, fifth, validation=(x, [np.where(np.arange(100)[:, None] < 80, np.nan, y[0])])
     )
     assert np.isfinite(with_validation.predict(x).mean[0]).all()
+
+
+def test_every_known_bin_is_judged_once_after_a_lead_in() -> None:
+    lengths, bins = (23, 4, 50), 8
+    x = [torch.arange(n).float()[:, None] + 100 * k for k, n in enumerate(lengths)]
+    known = [torch.rand(n, generator=torch.Generator().manual_seed(n)) < 0.6 for n in lengths]
+    tiles, labels, mask = _tiles(x, x, known, bins)
+    assert tiles.shape[1] == 2 * bins
+    found = labels[mask][:, 0].sort().values
+    assert torch.equal(found, torch.cat([part[k][:, 0] for part, k in zip(x, known, strict=True)]))
+    for row, here in zip(tiles[..., 0].tolist(), mask, strict=True):
+        scored = here.nonzero()[:, 0].tolist()
+        assert scored[-1] - scored[0] < bins
+        assert scored[0] >= min(bins, row[scored[0]] % 100)  # a lead-in, or all there is before it
