@@ -142,11 +142,11 @@ class GRUConfig:
     """Size of the recurrent state."""
     dropout: float = 0.3
     """Part of the features left out in each step, and of the states."""
-    chunk_s: float = 5.0
+    chunk_s: float = 3.0
     """Stretch of time in a row of a batch, seconds; at least 50 and at most 200 bins."""
     batch: int = 16
     """Rows of a batch."""
-    steps: int = 500
+    steps: int = 400
     """Training steps; the state of the best validation loss is kept."""
     rate: float = 3e-3
     """Learning rate at its height."""

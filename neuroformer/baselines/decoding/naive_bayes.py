@@ -22,7 +22,7 @@ from itertools import product
 import numpy as np
 from scipy.sparse import csr_array
 
-from neuroformer.baselines.decoding.decoder import Decoder, in_pieces
+from neuroformer.baselines.decoding.decoder import Decoder, in_pieces, with_floor
 from neuroformer.baselines.decoding.grid import Grid
 from neuroformer.baselines.decoding.history import History, histories
 from neuroformer.baselines.decoding.motion import filtered, transitions
@@ -68,11 +68,12 @@ class Tuning:
         visits = csr_array((np.ones(len(cells)), (cells, np.arange(len(cells)))), shape=(n_cells, len(cells)))
         if poisson:
             total, bins = sums.sum(0), exposure.sum()
-            # A silent unit has half an event, the same in every cell: it says nothing of the cell.
             average = np.maximum(total, 0.5) / bins
             weight = prior * window
             time = kernel @ (visits @ exposure) + weight
             self.mean = (kernel @ (visits @ sums) + weight * average) / time[:, None]
+            # A silent unit would speak for the cells that were never visited; it is to say nothing.
+            self.mean[:, total == 0] = average[total == 0]
             return
         values = sums / exposure[:, None]
         average = values.mean(0)
@@ -220,8 +221,11 @@ class NaiveBayesDecoder(Decoder):
         )
         n_cells = len(kernel)
         if prior == "occupancy":
-            visits = kernel @ np.bincount(cells[train], minlength=n_cells) + 1.0
-            self._prior = visits / visits.sum()
+            visits = kernel @ np.bincount(cells[train], minlength=n_cells)
+            if self._grid is None:  # a class without a label is next to impossible
+                self._prior = with_floor(visits / visits.sum(), len(train))
+            else:
+                self._prior = (visits + 1) / (visits + 1).sum()
         else:
             self._prior = np.full(n_cells, 1 / n_cells)
         if self.config.motion != "none":

@@ -61,14 +61,15 @@ class GRUDecoder(Decoder):
             order = [torch.from_numpy(flat[a:b]) for a, b in pairwise(edges)]
             held_known = [k & (o >= cut) for k, o in zip(known, order, strict=True)]
             trained = [k & (o < cut) for k, o in zip(known, order, strict=True)] if cut else known
-        best = self._held_out_loss(held_inputs, held_labels, held_known)
+        bins = min(200, max(50, round(c.chunk_s / self.bin_s)), max(map(len, samples.x)))
+        held_out = _tiles(held_inputs, held_labels, held_known, bins)
+        best = self._held_out_loss(held_out)
         state = copy.deepcopy(self._net.state_dict())
         self.chosen = {"steps": 0, "loss": best}
         optimizer = torch.optim.AdamW(self._net.parameters(), lr=c.rate, weight_decay=c.decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=c.rate, total_steps=c.steps + 1, pct_start=0.1, cycle_momentum=False
         )
-        bins = min(200, max(50, round(c.chunk_s / self.bin_s)))
         place = [np.flatnonzero(k.numpy()) for k in trained]
         which = torch.from_numpy(np.repeat(np.arange(len(place)), [len(p) for p in place]))
         where = torch.from_numpy(np.concatenate(place))
@@ -88,7 +89,7 @@ class GRUDecoder(Decoder):
             optimizer.step()
             schedule.step()
             if step % c.check_every == 0 or step == c.steps:
-                found = self._held_out_loss(held_inputs, held_labels, held_known)
+                found = self._held_out_loss(held_out)
                 if found < best:
                     best, state = found, copy.deepcopy(self._net.state_dict())
                     self.chosen = {"steps": step, "loss": found}
@@ -141,15 +142,10 @@ class GRUDecoder(Decoder):
             return F.cross_entropy(said[mask], y[mask])
         return F.mse_loss(said[mask], y[mask])
 
-    def _held_out_loss(self, inputs: list[Tensor], labels: list[Tensor], known: list[Tensor]) -> float:
-        total, count = 0.0, 0
+    def _held_out_loss(self, held_out: tuple[Tensor, Tensor, Tensor]) -> float:
+        x, y, mask = held_out
         with torch.no_grad():
-            for x, y, mask in zip(inputs, labels, known, strict=True):
-                if mask.any():
-                    n = int(mask.sum())
-                    total += float(self._loss(self._net(x[None])[0], y, mask)) * n
-                    count += n
-        return total / count
+            return float(self._loss(self._net(x), y, mask))
 
     def _mean(self, x: Tensor) -> np.ndarray:
         with torch.no_grad():
@@ -176,6 +172,21 @@ def _cut(x: Tensor, y: Tensor, known: Tensor, start: int, bins: int) -> tuple[Te
         y = torch.cat([y, y.new_zeros(missing, *y.shape[1:])])
         known = torch.cat([known, known.new_zeros(missing)])
     return x, y, known
+
+
+def _tiles(
+    inputs: list[Tensor], labels: list[Tensor], known: list[Tensor], bins: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All that is known, cut into pieces of `bins`, each after as long a lead-in, so that they run side by side."""
+    rows = []
+    for x, y, mask in zip(inputs, labels, known, strict=True):
+        for first in range(0, len(x), bins):
+            here = torch.zeros_like(mask)
+            here[first : first + bins] = mask[first : first + bins]
+            if here.any():
+                rows.append(_cut(x, y, here, first - bins, 2 * bins))
+    found = [torch.stack(parts) for parts in zip(*rows, strict=True)]
+    return found[0], found[1], found[2]
 
 
 class _Net(nn.Module):

@@ -24,7 +24,7 @@ def walk() -> Callable[..., Made]:
     """
 
     def make(
-        kind: str = "line", *, seed: int = 0, lengths: tuple[int, ...] = (400, 300), n_units: int = 25
+        kind: str = "line", *, seed: int = 0, lengths: tuple[int, ...] = (250, 150), n_units: int = 25
     ) -> Made:
         rng = np.random.default_rng(seed)
         place = np.random.default_rng(99).uniform(0, 100, (n_units, 2))  # the same animal for all seeds

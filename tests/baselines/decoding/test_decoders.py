@@ -24,19 +24,21 @@ CLASSES = Target(name="state", kind="categorical", labels=("a", "b", "c"))
 
 
 def small(*, centered: bool = False) -> DecodersConfig:
-    windows = {"windows_s": [0.5] if centered else [0.1, 0.4], "centered": centered}
+    windows = {"windows_s": [0.5] if centered else [0.1, 0.4], "centered": centered, "folds": 3}
     return DecodersConfig(
         ridge=RidgeConfig(**windows, taps=[1, 2]),
-        logistic=LogisticConfig(**windows, penalties=[0.1, 0.01, 0.001], cells=10),
+        logistic=LogisticConfig(**windows, penalties=[0.1, 0.003], cells=8),
         naive_bayes=NaiveBayesConfig(
             **windows,
             prior_s=[0.1, 1.0],
             smoothing=[0.03, 0.1],
-            cells=20,
+            cells=12,
+            cells_2d=6,
+            evidence=[1.0, 0.2],
             motion="smooth" if centered else "none",
         ),
         kalman=KalmanConfig(**windows, noise=[1.0, 8.0], shrinkage=[0.5, 1.0], smooth=centered),
-        gru=GRUConfig(steps=10, check_every=5, width=8, state=8, batch=4, rate=0.02, centered=centered),
+        gru=GRUConfig(steps=6, check_every=3, width=8, state=8, batch=4, rate=0.02, centered=centered),
     )
 
 
@@ -85,7 +87,7 @@ def test_classes_are_decoded(walk: Walk, name: str) -> None:
 def test_two_dimensions_at_once(walk: Walk, name: str) -> None:
     x, y = walk("plane")
     found = made(name, Target(name="place", unit="cm")).fit(x, y).predict(x)
-    assert found.mean[0].shape == found.spread[0].shape == (400, 2)
+    assert found.mean[0].shape == found.spread[0].shape == (250, 2)
     assert np.isfinite(np.concatenate(found.mean)).all()
     if name in ("ridge", "naive_bayes", "kalman"):
         assert np.abs(found.mean[0] - y[0]).mean() < 0.6 * np.abs(y[0].mean(0) - y[0]).mean()
@@ -126,11 +128,11 @@ def test_a_centred_decoder_looks_ahead(walk: Walk, name: str) -> None:
 
 @pytest.mark.parametrize("name", decoders_for(LINE))
 def test_an_unknown_label_carries_no_loss(walk: Walk, name: str) -> None:
-    x, y = walk(lengths=(150, 60))
+    x, y = walk(lengths=(110, 50))
     unknown = [v.copy() for v in y]
-    unknown[0][40:90] = np.nan
+    unknown[0][40:70] = np.nan
     noisy = [v.copy() for v in unknown]
-    noisy[0][40:90] = np.inf  # not finite is unknown, whatever it is
+    noisy[0][40:70] = np.inf  # not finite is unknown, whatever it is
     one, two = (made(name, LINE).fit(x, labels).predict(x) for labels in (unknown, noisy))
     np.testing.assert_array_equal(np.concatenate(one.mean), np.concatenate(two.mean))
     known = made(name, LINE).fit(x, y).predict(x)
@@ -155,7 +157,7 @@ def test_few_labels_of_one_class_are_enough_to_run(name: str) -> None:
     y = [np.full(80, -1)]
     y[0][30:42] = 2
     p = made(name, CLASSES).fit(x, y).predict(x).probability[0]
-    assert (p.argmax(1) == 2).mean() > 0.9  # naive Bayes may take a class that it never saw
+    assert (p.argmax(1) == 2).all()
     assert (p > 0).all()
 
 
@@ -182,7 +184,7 @@ def test_silent_units_change_little_and_break_nothing(walk: Walk, name: str) -> 
 
 @pytest.mark.parametrize("name", [name for name in decoders_for(LINE) if name != "null"])
 def test_validation_chooses_and_trains_nothing_else(walk: Walk, name: str) -> None:
-    x, y = walk(lengths=(150, 60))
+    x, y = walk(lengths=(110, 50))
     held_out = walk(seed=3, lengths=(100,))
     decoder = made(name, LINE)
     one = decoder.fit(x, y, validation=held_out)

@@ -12,7 +12,7 @@ from neuroformer.settings.decoding import LogisticConfig
 Walk = Callable[..., tuple[list[np.ndarray], list[np.ndarray]]]
 
 
-@pytest.mark.parametrize(("n", "n_features"), [(60, 4), (9, 15)])
+@pytest.mark.parametrize(("n", "n_features"), [(60, 4), (7, 9)])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_the_fit_is_the_penalised_optimum(
     rng: np.random.Generator, n: int, n_features: int, n_classes: int
@@ -33,7 +33,7 @@ def test_the_fit_is_the_penalised_optimum(
             return float(nll.mean() + penalty / 2 * (w[:-1] ** 2).sum())
 
         start = np.zeros((n_features + 1) * (1 if n_classes == 2 else n_classes))
-        w = minimize(loss, start, options={"gtol": 1e-7}).x.reshape(n_features + 1, -1)
+        w = minimize(loss, start, options={"gtol": 1e-6}).x.reshape(n_features + 1, -1)
         logits = scaled @ w[:-1] + w[-1]
         if n_classes == 2:
             logits = np.concatenate([np.zeros_like(logits), logits], axis=1)

@@ -56,6 +56,8 @@ def test_the_posterior_is_that_of_a_loop(walk: Walk, prior: str, traces: bool) -
             average = max(sum(sums[t][j] for t in labelled), 0.5) / sum(bins[t] for t in labelled)
             above = sum(near[t] * sums[t][j] for t in labelled) + a * window * average
             rate[g, j] = above / (sum(near[t] * bins[t] for t in labelled) + a * window)
+            if not any(sums[t][j] for t in labelled):
+                rate[g, j] = average  # a silent unit says nothing
     if traces:
         values = np.array([sums[t] / bins[t] for t in labelled])
         residual = ((values - rate[[cell[t] for t in labelled]]) ** 2).mean(0)
