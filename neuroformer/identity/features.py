@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,10 @@ def plain_features(
     for name in names:
         if name == "behavior" and not activities[0].behavior_names:
             continue
-        parts = [_COMPUTED[name](activity) for activity in activities]
+        with warnings.catch_warnings():
+            # A unit or a trace without a value gives NaN, which is counted below; no need to warn of it as well.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            parts = [_COMPUTED[name](activity) for activity in activities]
         # A shorter session may lack the longest lags; what all have is compared.
         common = [c for c in parts[0][1] if all(c in columns for _, columns in parts)]
         if not common:
