@@ -25,7 +25,7 @@ SUBCOMMANDS = {
     "connectivity": "Estimate who drives whom, and score it where the wiring is known.",
     "identity": "Export unit embeddings; tell cell type, region or name across animals.",
     "report": "Write one self-contained report.html from a run folder.",
-    "demo": "Simulate circuits, train, evaluate and report, in a few minutes.",
+    "demo": "Simulate circuits and animals, train, evaluate and report, in a few minutes.",
 }
 
 

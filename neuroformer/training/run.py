@@ -259,8 +259,9 @@ def check_resume(config: PretrainConfig, vocabulary: Vocabulary) -> None:
 
 def drop_results(run: Path) -> None:
     """Remove what other commands computed from the model that is replaced; it would pass for the new one's."""
-    for stage in ("evaluate", "connectivity", "baselines"):
-        shutil.rmtree(run / stage, ignore_errors=True)
+    for stage in ("evaluate", "connectivity", "baselines", "decode", "latents", "fewshot", "identity*"):
+        for folder in run.glob(stage):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_trainer_keys(settings: dict[str, Any]) -> None:
