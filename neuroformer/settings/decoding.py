@@ -24,7 +24,7 @@ class RidgeConfig:
     """Equal stretches to try into which a window is cut; features are the sums over each, of each unit."""
     penalties: list[float] = field(default_factory=lambda: [10 ** (k / 2) for k in range(-6, 9)])
     """Penalties to try, relative to the mean squared length of a feature vector."""
-    largest: int = 3000
+    largest: int = 2000
     """Histories with more features than this are left out where there are more labelled bins too: the solution
     takes the cube of the smaller number."""
     folds: int = 5
@@ -46,7 +46,7 @@ class LogisticConfig:
     """Lengths of history to try, seconds, the bin itself included."""
     taps: list[int] = field(default_factory=lambda: [1])
     """Equal stretches to try into which a window is cut."""
-    penalties: list[float] = field(default_factory=lambda: [10 ** (-k / 2) for k in range(8)])
+    penalties: list[float] = field(default_factory=lambda: [10 ** (-k / 2) for k in range(10)])
     """L2 penalties to try, per labelled bin, strongest first."""
     cells: int = 20
     """Cells of the grid of a continuous target with one dimension."""
