@@ -1,6 +1,7 @@
 """What every test can ask for."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Other work on the machine must not fail a test, and a failure must come back on the next run.
 settings.register_profile("neuroformer", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("neuroformer")
+# A job in the background is started with Ctrl-C ignored, and tests press it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from neuroformer.files import read_json
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_short_demo_leaves_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
