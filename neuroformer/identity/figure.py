@@ -84,7 +84,7 @@ def _map(axes: Axes, mapped: FeatureSet, asked: Asked, label: str) -> None:
         handles=handles,
         title=f"{label} (a marker per animal)",
         loc="outside lower left",
-        ncols=min(8, len(handles)),
+        ncols=min(4, len(handles)),
         handletextpad=0.2,
         columnspacing=1.2,
     )
@@ -117,7 +117,13 @@ def _bars(axes: Axes, shown: Sequence[Result], names: Sequence[str], chance: Res
     handles.append(Line2D([], [], color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), label="chance"))
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.legend(handles=handles, title="probe", loc="outside lower right", ncols=len(handles))
+    figure.legend(
+        handles=handles,
+        title="probe",
+        loc="outside lower right",
+        ncols=min(3, len(handles)),
+        handlelength=1.2,
+    )
 
 
 def _map_name(name: str) -> str:
