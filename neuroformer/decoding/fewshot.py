@@ -33,7 +33,7 @@ from neuroformer.model import Neuroformer
 from neuroformer.settings.fewshot import BASELINES, FewshotConfig
 from neuroformer.settings.variables import LabelsConfig
 from neuroformer.training.build import build_model
-from neuroformer.training.checkpoint import TrainedModel, data_config, load_checkpoint
+from neuroformer.training.checkpoint import TrainedModel, checkpoint_path, data_config, load_checkpoint
 from neuroformer.training.knowledge import Knowledge
 
 _BLOCK_S = 5.0
@@ -80,10 +80,7 @@ class Experiment:
 
     def __init__(self, config: FewshotConfig) -> None:
         self.config = config
-        folder = Path(config.run)
-        known = config.checkpoint in ("best", "last")
-        path = folder / "checkpoints" / f"{config.checkpoint}.ckpt" if known else Path(config.checkpoint)
-        self.trained: TrainedModel = load_checkpoint(path)
+        self.trained: TrainedModel = load_checkpoint(checkpoint_path(config.run, config.checkpoint))
         self.model: Neuroformer = self.trained.model
         grid, knowledge = make_grid(self.trained.vocabulary), self.trained.knowledge
         if grid is None or knowledge is None or knowledge.prior is None:

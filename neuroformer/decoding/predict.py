@@ -13,9 +13,7 @@ import torch
 
 from neuroformer.data import Recording, RecordingsModule, Span
 from neuroformer.data.grid import Grid
-from neuroformer.data.motion import Motion
 from neuroformer.data.variables import Binned
-from neuroformer.inversion.filtering import forward, smooth
 from neuroformer.inversion.likelihood import grid_log_likelihood
 from neuroformer.model import Neuroformer
 from neuroformer.model.readout import Decoded
@@ -90,13 +88,6 @@ def predict(
             )
         )
     return found
-
-
-def posterior(stretch: Stretch, motion: Motion, *, smoothed: bool) -> np.ndarray:
-    """(T, G) probability of each cell given the events so far, or given all events of the stretch."""
-    assert stretch.log_likelihood is not None
-    filtered, _ = forward(stretch.log_likelihood, motion)
-    return smooth(stretch.log_likelihood, motion, filtered) if smoothed else filtered
 
 
 def _joined(parts: list[Decoded]) -> Decoded:

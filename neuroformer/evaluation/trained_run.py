@@ -8,7 +8,7 @@ from pathlib import Path
 
 from neuroformer.data import Recording, RecordingsModule
 from neuroformer.errors import UserError
-from neuroformer.training.checkpoint import TrainedModel, data_config, load_checkpoint
+from neuroformer.training.checkpoint import TrainedModel, checkpoint_path, data_config, load_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,7 @@ def load_run(run: str | Path, *, checkpoint: str = "best", sessions: list[str] |
         raise UserError(
             f"{folder}: not the folder of a pretrain run (no checkpoints/ in it); name the `out` of pretrain.py"
         )
-    path = (
-        folder / "checkpoints" / f"{checkpoint}.ckpt" if checkpoint in ("best", "last") else Path(checkpoint)
-    )
-    trained = load_checkpoint(path)
+    trained = load_checkpoint(checkpoint_path(folder, checkpoint))
     settings = data_config(trained.settings["data"])
     if sessions:
         settings = dataclasses.replace(settings, sessions=list(sessions))

@@ -220,14 +220,19 @@ def expected(
     counts, occupancy = np.zeros((len(tuning.mean), len(tuning.features))), np.zeros(len(tuning.features))
     for events, cells in stretches:
         score = evidence * tuning.evidence(events)
-        labelled = np.nonzero(cells >= 0)[0]
-        score[labelled] = -1e6
-        score[labelled, cells[labelled]] = 0
+        hold_labels(score, cells)
         filtered, _ = forward(score, chain)
         weight = smooth(score, chain, filtered)
         counts += events.T @ weight
         occupancy += weight.sum(0)
     return counts, occupancy
+
+
+def hold_labels(score: np.ndarray, cells: np.ndarray) -> None:
+    """Leave only the labelled state possible in labelled bins: (T, S) scores, changed in place, (T,) cells or −1."""
+    labelled = np.nonzero(cells >= 0)[0]
+    score[labelled] = -1e6
+    score[labelled, cells[labelled]] = 0
 
 
 @torch.no_grad()

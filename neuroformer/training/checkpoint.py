@@ -76,6 +76,12 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
     )
 
 
+def checkpoint_path(run: str | Path, checkpoint: str) -> Path:
+    """File of a run's checkpoint: `best`, `last`, or a file of any name."""
+    named = checkpoint in ("best", "last")
+    return Path(run) / "checkpoints" / f"{checkpoint}.ckpt" if named else Path(checkpoint)
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint file: builtins and tensors; nothing in the file is executed."""
     path = Path(path)

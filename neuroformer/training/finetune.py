@@ -8,6 +8,7 @@ Azabou et al. 2023, arXiv 2310.16046, section 2.4), their tuning is inferred by 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from neuroformer.errors import UserError
 from neuroformer.files import RunFolder
 from neuroformer.inversion.filtering import forward, sample_path
 from neuroformer.inversion.likelihood import grid_log_likelihood
-from neuroformer.inversion.onboarding import infer_tuning, set_tuning
+from neuroformer.inversion.onboarding import hold_labels, infer_tuning, set_tuning
 from neuroformer.model import Neuroformer
 from neuroformer.settings.data import DataConfig
 from neuroformer.settings.finetune import FinetuneConfig, finetune_data
@@ -33,12 +34,13 @@ from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.build import build_model, session_shape
 from neuroformer.training.checkpoint import (
     TrainedModel,
+    checkpoint_path,
     data_config,
     load_checkpoint,
     save_model,
     task_config,
 )
-from neuroformer.training.knowledge import Knowledge, learn_knowledge
+from neuroformer.training.knowledge import Knowledge, learn_knowledge, other_inputs
 from neuroformer.training.run import check_trainer_keys, drop_results, fit
 
 
@@ -55,7 +57,7 @@ class _Job:
     n_rows: int
     """Units that it knew before."""
 
-    @property
+    @cached_property
     def knowledge(self) -> Knowledge:
         """What the run knows of behaviour, the new labels included."""
         found = learn_knowledge(self.model, self.data, self.trained.knowledge)
@@ -124,13 +126,7 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
 
 def _prepare(config: FinetuneConfig) -> _Job:
     """Read the run, open the sessions, and make room for them."""
-    folder = Path(config.run)
-    path = (
-        folder / "checkpoints" / f"{config.checkpoint}.ckpt"
-        if config.checkpoint in ("best", "last")
-        else Path(config.checkpoint)
-    )
-    trained = load_checkpoint(path)
+    trained = load_checkpoint(checkpoint_path(config.run, config.checkpoint))
     model, vocabulary = trained.model, trained.vocabulary
     n_sessions, n_rows = len(vocabulary), vocabulary.n_rows
     settings = finetune_data(config, data_config(trained.settings["data"]))
@@ -192,7 +188,7 @@ def infer_new_units(job: _Job) -> None:
         UserError: the model's events depend on more than the decoded variables.
     """
     knowledge, grid = job.knowledge, job.grid
-    others = [n for n, s in job.model.variables.items() if s.is_input and n not in grid.names]
+    others = other_inputs(job.model, grid)
     if others or knowledge.prior is None:
         raise UserError(
             f"mode=bayes: events of {job.config.run} also depend on {', '.join(others)}, which is not inverted; "
@@ -238,9 +234,7 @@ def draw_behaviour(job: _Job, *, seed: int) -> None:
                 ]
             ).double().numpy()  # fmt: skip
             cells = grid.cells({name: recording.variable(name, span) for name in grid.names})
-            labelled = (cells >= 0).nonzero()[0]
-            log_likelihood[labelled] = -1e6
-            log_likelihood[labelled, cells[labelled]] = 0
+            hold_labels(log_likelihood, cells)
             filtered, _ = forward(log_likelihood, chain)
             path = sample_path(filtered, chain, generator)
             for name in grid.names:

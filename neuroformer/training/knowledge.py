@@ -79,10 +79,7 @@ def learn_knowledge(
     if before is not None:
         return Knowledge(motion=before.motion + motion, prior=before.prior, evidence=before.evidence)
     having = [r for r in data.recordings if all(name in r.variables for name in grid.names)]
-    if (
-        any(shape.is_input and name not in grid.names for name, shape in model.variables.items())
-        or not having
-    ):
+    if other_inputs(model, grid) or not having:
         return Knowledge(motion=motion, prior=None, evidence=1.0)
     training = model.training
     model.eval()
@@ -95,6 +92,11 @@ def learn_knowledge(
     return Knowledge(motion=motion, prior=prior, evidence=evidence)
 
 
+def other_inputs(model: Neuroformer, grid: Grid) -> list[str]:
+    """Variables that events depend on beside those of the grid."""
+    return [name for name, shape in model.variables.items() if shape.is_input and name not in grid.names]
+
+
 def warm_start(model: Neuroformer, data: RecordingsModule) -> None:
     """Begin training with tuning curves fitted to the labels, unit by unit, on the features as they are at first.
 
@@ -102,9 +104,7 @@ def warm_start(model: Neuroformer, data: RecordingsModule) -> None:
     more than the decoded variables.
     """
     grid = make_grid(data.vocabulary)
-    if grid is None or any(
-        shape.is_input and name not in grid.names for name, shape in model.variables.items()
-    ):
+    if grid is None or other_inputs(model, grid):
         return
     training = model.training
     features = state_features(model.eval(), grid)

@@ -13,8 +13,9 @@ from neuroformer.cli.config import build_config
 from neuroformer.data import RecordingsModule
 from neuroformer.data.grid import make_grid
 from neuroformer.data.motion import make_motion, with_unknown
-from neuroformer.decoding.predict import posterior, predict
+from neuroformer.decoding.predict import predict
 from neuroformer.errors import UserError
+from neuroformer.inversion.filtering import smooth
 from neuroformer.inversion.summary import posterior_median
 from neuroformer.settings.finetune import FinetuneConfig
 from neuroformer.training.checkpoint import TrainedModel, data_config, load_checkpoint
@@ -41,7 +42,7 @@ def error(trained: TrainedModel) -> float:
     recording = data.recordings[0]
     found = []
     for stretch in predict(trained.model, data, recording, recording.part("test"), grid):
-        said = posterior_median(grid.axes[0], grid.marginal(posterior(stretch, chain, smoothed=True), 0))
+        said = posterior_median(grid.axes[0], grid.marginal(smooth(stretch.log_likelihood, chain), 0))
         found.append(np.abs(said - stretch.truth["position"].values[:, 0]))
     return float(np.concatenate(found).mean())
 
