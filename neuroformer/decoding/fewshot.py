@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,22 @@ from neuroformer.data.motion import count_motion, make_motion, paths_of, with_un
 from neuroformer.data.variable_entries import check_entry
 from neuroformer.data.variables import Binned, VariableEntry
 from neuroformer.errors import UserError
-from neuroformer.evaluation.behavior_scores import categorical_scores, circular_scores, continuous_scores
+from neuroformer.evaluation.behavior_scores import (
+    INTERVAL_LEVEL,
+    categorical_scores,
+    circular_scores,
+    continuous_scores,
+)
 from neuroformer.evaluation.block_draws import BlockDraws, time_blocks
 from neuroformer.files import read_json, write_json
 from neuroformer.inversion.filtering import forward, smooth
 from neuroformer.inversion.onboarding import Tuning, infer_tuning, state_features, wide_prior
-from neuroformer.inversion.summary import posterior_mean, posterior_median, posterior_spread
+from neuroformer.inversion.summary import (
+    posterior_mean,
+    posterior_median,
+    posterior_quantile,
+    posterior_spread,
+)
 from neuroformer.model import Neuroformer
 from neuroformer.settings.fewshot import BASELINES, FewshotConfig
 from neuroformer.settings.variables import LabelsConfig
@@ -61,10 +72,14 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a method says of one variable in the test part, stretch by stretch: point and spread, or probabilities."""
+    """What a method says of one variable in the test part, stretch by stretch: point and spread, or probabilities.
+
+    `bounds` are the ends of the 80 % interval, where the method has a posterior and not just a spread.
+    """
 
     point: list[np.ndarray] | None = None
     spread: list[np.ndarray] | None = None
+    bounds: tuple[list[np.ndarray], list[np.ndarray]] | None = None
     probability: list[np.ndarray] | None = None
 
 
@@ -217,12 +232,21 @@ class Experiment:
         marginals = [[self.grid.marginal(p, k) for p in posteriors] for k, _ in axes]
         if axes[0][1].labels:
             return Answer(probability=marginals[0])
-        columns = [[(_point(axis, p), posterior_spread(axis, p)) for p in parts]
-                   for (_, axis), parts in zip(axes, marginals, strict=True)]  # fmt: skip
-        stretches = range(len(posteriors))
+        low = (1 - INTERVAL_LEVEL) / 2
+
+        def each(summary: Callable[[Axis, np.ndarray], np.ndarray]) -> list[np.ndarray]:
+            return [
+                np.stack([summary(axis, m[i]) for (_, axis), m in zip(axes, marginals, strict=True)], 1)
+                for i in range(len(posteriors))
+            ]
+
         return Answer(
-            point=[np.stack([column[i][0] for column in columns], 1) for i in stretches],
-            spread=[np.stack([column[i][1] for column in columns], 1) for i in stretches],
+            point=each(_point),
+            spread=each(posterior_spread),
+            bounds=(
+                each(partial(posterior_quantile, level=low)),
+                each(partial(posterior_quantile, level=1 - low)),
+            ),
         )
 
     def _baseline(self, recording: Recording, cell: Cell) -> dict[str, Answer]:
@@ -279,10 +303,14 @@ class Experiment:
             assert answer.point is not None
             point = np.concatenate(answer.point)[known]
             spread = None if answer.spread is None else np.concatenate(answer.spread)[known]
+            bounds = None
+            if answer.bounds is not None:
+                lower, upper = (np.concatenate(ends)[known] for ends in answer.bounds)
+                bounds = (lower, upper)
             scores = (
-                continuous_scores(truth, point, draws, spread=spread)
+                continuous_scores(truth, point, draws, spread=spread, bounds=bounds)
                 if entry.period is None
-                else circular_scores(truth, point, draws, period=entry.period, spread=spread)
+                else circular_scores(truth, point, draws, period=entry.period, spread=spread, bounds=bounds)
             )
         found: dict[str, Any] = {key: {"value": s.value, "interval": s.interval} for key, s in scores.items()}
         for key in _PAIRED & set(

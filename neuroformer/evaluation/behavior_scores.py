@@ -23,6 +23,7 @@ def continuous_scores(
     draws: BlockDraws,
     *,
     spread: np.ndarray | None = None,
+    bounds: tuple[np.ndarray, np.ndarray] | None = None,
     names: Sequence[str] | None = None,
     level: float = INTERVAL_LEVEL,
 ) -> dict[str, Score]:
@@ -33,6 +34,8 @@ def continuous_scores(
         mean: (n, D) decoded values.
         draws: blocks of the n samples.
         spread: (n, D) standard deviations of what was decoded.
+        bounds: (n, D) lower and (n, D) upper ends of intervals of this level, where a method has better ones than those
+            of a normal distribution with this mean and spread: quantiles of a posterior with two peaks, say.
         names: of the dimensions; by default their numbers.
         level: of the interval whose coverage is scored.
 
@@ -59,7 +62,10 @@ def continuous_scores(
     _each(found, draws, "correlation", correlation, names)
     found |= _distances(draws, np.sqrt(((mean - truth) ** 2).sum(1)))
     if spread is not None:
-        found |= _interval_scores(draws, np.abs(mean - truth), _positive(spread, truth), names, level)
+        spread = _positive(spread, truth)
+        half = float(ndtri((1 + level) / 2)) * spread
+        lower, upper = (mean - half, mean + half) if bounds is None else bounds
+        found |= _interval_scores(draws, (truth >= lower) & (truth <= upper), upper - lower, names)
         z = (truth - mean) / spread
         density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
         crps = spread * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
@@ -74,6 +80,7 @@ def circular_scores(
     *,
     period: float,
     spread: np.ndarray | None = None,
+    bounds: tuple[np.ndarray, np.ndarray] | None = None,
     names: Sequence[str] | None = None,
     level: float = INTERVAL_LEVEL,
 ) -> dict[str, Score]:
@@ -85,6 +92,8 @@ def circular_scores(
         draws: blocks of the n samples.
         period: a full turn.
         spread: (n, D) standard deviations of what was decoded.
+        bounds: (n, D) lower and (n, D) upper ends of intervals of this level, where a method has better ones than those
+            of a normal distribution with this mean and spread: quantiles of a posterior with two peaks, say.
         names: of the dimensions; by default their numbers.
         level: of the interval whose coverage is scored.
 
@@ -107,7 +116,12 @@ def circular_scores(
     _each(found, draws, "bias", np.stack(biases, axis=1), names, pooled=True)
     _each(found, draws, "circular_correlation", np.stack(correlations, axis=1), names, pooled=True)
     if spread is not None:
-        found |= _interval_scores(draws, np.abs(error), _positive(spread, truth), names, level, widest=period)
+        half = np.minimum(float(ndtri((1 + level) / 2)) * _positive(spread, truth), period / 2)
+        inside, width = np.abs(error) <= half, 2 * half
+        if bounds is not None:
+            width = (bounds[1] - bounds[0]) % period
+            inside = (truth - bounds[0]) % period <= width
+        found |= _interval_scores(draws, inside, width, names)
     return found
 
 
@@ -231,18 +245,11 @@ def _means(
 
 
 def _interval_scores(
-    draws: BlockDraws,
-    error: np.ndarray,
-    spread: np.ndarray,
-    names: list[str],
-    level: float,
-    *,
-    widest: float = np.inf,
+    draws: BlockDraws, inside: np.ndarray, width: np.ndarray, names: list[str]
 ) -> dict[str, Score]:
-    half = np.minimum(float(ndtri((1 + level) / 2)) * spread, widest / 2)
     found: dict[str, Score] = {}
-    _means(found, "coverage", draws, (error <= half).astype(float), names)
-    _means(found, "width", draws, 2 * half, names)
+    _means(found, "coverage", draws, inside.astype(float), names)
+    _means(found, "width", draws, width, names)
     return found
 
 

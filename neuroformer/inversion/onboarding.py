@@ -26,6 +26,9 @@ from neuroformer.inversion.likelihood import cell_features
 from neuroformer.model import Neuroformer
 
 _NEWTON_STEPS = 20
+UNLABELLED = 0.4
+"""What a bin whose behaviour is inferred counts beside a labelled one: its behaviour may be inferred wrongly, and a
+session may hold other maps of the same track. Chosen on mouse CA1 by the log-probability of the true position."""
 _LARGEST_STEP = 2.0  # of any weight, so that a unit with one event does not run away
 
 
@@ -168,6 +171,7 @@ def infer_tuning(
     *,
     rounds: int,
     evidence: float = 1.0,
+    unlabelled: float = UNLABELLED,
 ) -> Tuning:
     """The tuning of a session's units from its training part.
 
@@ -180,6 +184,7 @@ def infer_tuning(
         rounds: of expectation-maximisation over bins without labels; 0 uses labels alone.
         evidence: exponent of the likelihood of a bin's events. Events of neighbouring bins and of different units are
             not independent given behaviour, so that 1 is overconfident.
+        unlabelled: what a bin whose behaviour is inferred counts beside a labelled one.
     """
     features = state_features(model, grid)
     stretches = []
@@ -193,8 +198,14 @@ def infer_tuning(
     tuning = fit_tuning(counts, occupancy, features, prior)
     chain = with_unknown(make_motion(grid, motion), motion)
     for _ in range(rounds):
-        counts, occupancy = expected(stretches, tuning, chain, evidence)
-        tuning = fit_tuning(counts, occupancy, features, prior, start=tuning)
+        soft_counts, soft_occupancy = expected(stretches, tuning, chain, evidence)
+        tuning = fit_tuning(
+            counts + unlabelled * (soft_counts - counts),
+            occupancy + unlabelled * (soft_occupancy - occupancy),
+            features,
+            prior,
+            start=tuning,
+        )
     return tuning
 
 

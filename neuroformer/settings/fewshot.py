@@ -46,8 +46,8 @@ class FewshotConfig:
         default_factory=lambda: [*OURS, "null", "ridge", "naive_bayes", "naive_bayes_motion", "logistic"]
     )
     """Methods to compare."""
-    rounds: int = 3
-    """Rounds of expectation-maximisation over training time without labels."""
+    rounds: int = 1
+    """Rounds of expectation-maximisation over training time without labels; more of them drift."""
     split: SplitConfig | None = None
     """How the new sessions are split; by default as those of the run."""
     decoders: DecodersConfig = field(default_factory=DecodersConfig)
