@@ -72,7 +72,7 @@ def ablate(
             )
             scores.setdefault(variant.name, []).append(found)
             runs.setdefault(variant.name, []).append(metrics)
-    known = {r.session_id: known_bins(r, config.part) for r in data.recordings}
+    known = {r.session_id: known_bins(r, config.part, config.when) for r in data.recordings}
     _check_same_bins(scores)
     summary = summarize(scores, known, block_s=config.block_s, seed=config.seed)
     labels = {v.name: v.label for v in variants}

@@ -114,15 +114,24 @@ def distance(shape: VariableShape, decoded: Decoded, truth: torch.Tensor) -> tor
     return off.norm(dim=-1)
 
 
-def known_bins(recording: Recording, part: Part) -> np.ndarray:
-    """(T,) bool: bins of a part in which any behaviour is known; of a session without behaviour, any variable."""
+def known_bins(recording: Recording, part: Part, when: str = "") -> np.ndarray:
+    """(T,) bool: bins of a part in which any behaviour is known; of a session without behaviour, any variable.
+
+    Args:
+        recording: the session.
+        part: which part.
+        when: a condition that must hold as well.
+    """
     readers = {name: r for name, r in recording.variables.items() if r.info.kind != "frames"}
-    behavior = [name for name, r in readers.items() if r.config.source != "stimulus"]
+    behavior = [name for name, r in readers.items() if r.config.source != "stimulus"] or list(readers)
     parts = []
     for span in recording.part(part):
         known = np.zeros(len(span), bool)
-        for name in behavior or readers:
+        for name in behavior:
             known |= recording.variable(name, span, all_labels=True).known
+        if when and behavior:
+            reader = readers[behavior[0]]
+            known &= reader.holds(when, recording.epochs[span.epoch], span.start, span.stop)
         parts.append(known)
     return np.concatenate(parts)
 

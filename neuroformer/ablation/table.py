@@ -33,13 +33,14 @@ def summarize(
 
     Args:
         scores: by variant, one entry per training seed; the full model among them.
-        known: by session, (T,) bins in which behaviour is known.
+        known: by session, (T,) bins in which behaviour is known (and the condition holds); decoding is scored there.
         block_s: seconds drawn together.
         seed: of the bootstrap; every measure draws the same blocks for every variant.
 
     Returns:
         By variant: `bits_per_spike` (given what the variant may know), `bits_per_spike_known` (the same in bins where
-        behaviour is known), `bits_per_spike_alone` (from events alone), `error NAME` and `nll NAME` of every decoded
+        behaviour is known), `bits_per_spike_alone` (from events alone), `bits_per_spike_gain` (by how much the same model
+        says more of the events where behaviour is known if it may know it), `error NAME` and `nll NAME` of every decoded
         variable, each with `value`, `interval`, `seed_sd` and, but for the full model, `minus_full` and
         `minus_full_interval`. A measure that a variant does not have is left out.
     """
@@ -93,10 +94,12 @@ def _measures(
         }
         if np.isfinite(alone).all():
             pieces["bits_per_spike_alone"] = (sums(alone, every), sums(score.events, every))
+            if not np.array_equal(alone, given):
+                pieces["bits_per_spike_gain"] = (sums(given - alone, there), sums(score.events, there))
         for name in names:
             nothing = np.full(len(every), np.nan)
             error, density = score.error.get(name, nothing), score.density.get(name, nothing)
-            labelled = np.isfinite(error)
+            labelled = np.isfinite(error) & there
             count = sums(np.ones(len(every)), labelled)
             pieces[f"error {name}"] = (sums(error, labelled), count)
             pieces[f"nll {name}"] = (sums(-density, labelled), count)
@@ -163,6 +166,7 @@ def _measure_words(name: str, units: Mapping[str, str]) -> str:
         "bits_per_spike": "bits/spike",
         "bits_per_spike_known": "bits/spike where behaviour is known",
         "bits_per_spike_alone": "bits/spike from events alone",
+        "bits_per_spike_gain": "bits/spike by knowing the variables",
     }
     if name in words:
         return words[name]

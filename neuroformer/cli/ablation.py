@@ -12,6 +12,7 @@ _COLUMNS = {
     "bits_per_spike": "bits/spike",
     "bits_per_spike_known": "where known",
     "bits_per_spike_alone": "events alone",
+    "bits_per_spike_gain": "gain by knowing",
 }
 
 
@@ -56,7 +57,8 @@ def _cell(one: dict[str, Any] | None) -> str:
     if one is None:
         return "–"
     if "minus_full" not in one:
-        return f"{one['value']:.4g}"
+        low, high = one["interval"]
+        return f"{one['value']:.4g} [{low:.3g}, {high:.3g}]"
     low, high = one["minus_full_interval"]
     ends = f"{low:+.3g} to {high:+.3g}" if math.isfinite(low) else "too little time"
     return f"{one['value']:.4g} ({one['minus_full']:+.3g}: {ends})"

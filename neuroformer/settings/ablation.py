@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from neuroformer.settings.training import PretrainConfig
+from neuroformer.settings.variables import CONDITION
 
 
 @dataclass(kw_only=True)
@@ -23,6 +24,9 @@ class AblationConfig(PretrainConfig):
     """Runs of every variant, with seeds seed, seed + 1, …; scores are averaged, and their spread is given."""
     part: Literal["test", "val"] = "test"
     """Part of the recordings that is scored."""
+    when: str = ""
+    """Condition that a bin must meet to count where behaviour is asked for (`where known`, errors), such as
+    'abs(velocity) > 5' in the unit of the files."""
     block_s: float = 5.0
     """Seconds drawn together in the bootstrap; longer than the activity's and the behaviour's memory."""
     alignment_weight: float = 0.1
@@ -37,6 +41,8 @@ class AblationConfig(PretrainConfig):
             )
         if self.seeds < 1:
             raise ValueError(f"seeds={self.seeds}: expected 1 or more")
+        if self.when and not CONDITION.fullmatch(self.when):
+            raise ValueError(f"when={self.when!r}: expected a condition such as 'abs(velocity) > 5'")
         if not self.block_s > 0:
             raise ValueError(f"block_s={self.block_s:g}: expected seconds above 0")
         if not self.alignment_weight > 0:

@@ -63,6 +63,23 @@ def test_continuous_scores_are_those_of_the_samples_drawn(
             assert found[name][k] == pytest.approx(value), name
 
 
+def test_a_posteriors_own_intervals_are_scored(draws: BlockDraws, rng: np.random.Generator) -> None:
+    truth, mean, spread = rng.normal(size=(N, 1)), rng.normal(size=(N, 1)), np.ones((N, 1))
+    lower, upper = truth - rng.uniform(-0.5, 1, (N, 1)), truth + rng.uniform(-0.5, 1, (N, 1)) + 0.5
+    bounds = (np.minimum(lower, upper), np.maximum(lower, upper))
+    inside = (truth >= bounds[0]) & (truth <= bounds[1])
+    found = continuous_scores(truth, mean, draws, spread=spread, bounds=bounds)
+    assert found["coverage"].value == pytest.approx(inside.mean())
+    assert found["width"].value == pytest.approx((bounds[1] - bounds[0]).mean())
+    # of an angle the interval runs upwards from its lower end, through zero if need be
+    angle = np.full((N, 1), 5.0)
+    around = (np.full((N, 1), 350.0), np.full((N, 1), 20.0))
+    turned = circular_scores(angle, angle, draws, period=360.0, spread=spread, bounds=around)
+    assert (turned["coverage"].value, turned["width"].value) == (1, 30)
+    missed = circular_scores(angle + 20, angle, draws, period=360.0, spread=spread, bounds=around)
+    assert missed["coverage"].value == 0
+
+
 def test_crps_is_the_integral(draws: BlockDraws, rng: np.random.Generator) -> None:
     truth, mean, spread = rng.normal(size=(N, 1)), rng.normal(size=(N, 1)), rng.uniform(0.5, 2, (N, 1))
     found = continuous_scores(truth, mean, draws, spread=spread)["crps"].value
