@@ -39,8 +39,8 @@ def summarize(
 
     Returns:
         By variant: `bits_per_spike` (given what the variant may know), `bits_per_spike_known` (the same in bins where
-        behaviour is known), `bits_per_spike_alone` (from events alone), `bits_per_spike_gain` (by how much the same model
-        says more of the events where behaviour is known if it may know it), `error NAME` and `nll NAME` of every decoded
+        behaviour is known), `bits_per_spike_alone` (from events alone), `bits_per_spike_gain` (what knowing
+        the variables adds to the same model where behaviour is known), `error NAME` and `nll NAME` of every decoded
         variable, each with `value`, `interval`, `seed_sd` and, but for the full model, `minus_full` and
         `minus_full_interval`. A measure that a variant does not have is left out.
     """

@@ -65,12 +65,16 @@ def test_values_are_pooled_sums_and_differences_are_theirs(
         assert about["minus_full"] == pytest.approx(mean["events_only"] - mean["full"])
         low, high = about["minus_full_interval"]
         assert low < about["minus_full"] < high < 0
-    errors = np.concatenate([np.concatenate([run[s].error["speed"][known[s]] for s in run]) for run in runs["full"]])
+    errors = np.concatenate(
+        [np.concatenate([run[s].error["speed"][known[s]] for s in run]) for run in runs["full"]]
+    )
     assert found["full"]["error speed"]["value"] == pytest.approx(np.nanmean(errors))
     assert found["full"]["nll speed"]["value"] == pytest.approx(2 * np.nanmean(errors))
     gains = [sum((run[s].given - run[s].alone)[known[s]].sum() for s in run) for run in runs["full"]]
     events = sum(runs["full"][0][s].events[known[s]].sum() for s in known)
-    assert found["full"]["bits_per_spike_gain"]["value"] == pytest.approx(np.mean(gains) / events / math.log(2))
+    assert found["full"]["bits_per_spike_gain"]["value"] == pytest.approx(
+        np.mean(gains) / events / math.log(2)
+    )
     assert "error speed" not in found["events_only"]
     assert "minus_full" not in found["full"]["bits_per_spike"]
 
