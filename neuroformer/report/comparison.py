@@ -117,10 +117,15 @@ def draw(
     # Matplotlib would read what stands between two dollar signs as a formula.
     labels = [fill(name, 18).replace("$", r"\$") for name in names]
     estimators = list(dict.fromkeys(name for scores in wiring for name in scores))
-    legend_rows = max(2, -(-len(estimators) // 2))
-    figure = new_figure(width=7.8, height=1.1 + 0.2 * legend_rows + 0.6 * len(names))
+    below = 0.25 + 0.22 * max(2, -(-len(estimators) // 2))  # inches for the legends
+    above = 0.9 + 0.6 * len(names)
+    figure = new_figure(width=7.8, height=above + below)
     with style():
-        left, right = figure.subplots(1, 2, sharey=True)
+        # Legends have axes of their own: hung below an axis they would lose their last line to the figure's edge.
+        grid = figure.add_gridspec(2, 2, height_ratios=(above, below))
+        left = figure.add_subplot(grid[0, 0])
+        right = figure.add_subplot(grid[0, 1], sharey=left)
+        right.tick_params(labelleft=False)
         methods = [name for name in _LIKELIHOODS if any(name in scores for scores in likelihoods)]
         for shift, name in zip(_shifts(len(methods)), methods, strict=True):
             rows = [row for row, scores in enumerate(likelihoods) if name in scores]
@@ -140,14 +145,17 @@ def draw(
         right.set(title="Wiring", xlabel="average precision")
         right.set_xlim(right=1.02)
         left.set_yticks(range(len(names)), labels, color=INK)
-        for axes in (left, right):
+        for column, axes in enumerate((left, right)):
             axes.grid(axis="x")
             for row in range(1, len(names)):
                 axes.axhline(row - 0.5, color=MUTED, linewidth=0.5, alpha=0.5)
             axes.spines["left"].set_visible(False)
             axes.tick_params(axis="y", length=0)
-            if axes.lines:
-                axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / len(names)), ncols=2)
+            legend = figure.add_subplot(grid[1, column])
+            legend.axis("off")
+            handles, words = axes.get_legend_handles_labels()
+            if handles:
+                legend.legend(handles, words, loc="upper center", ncols=2, borderaxespad=0)
     return figure
 
 
