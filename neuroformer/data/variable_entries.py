@@ -42,6 +42,12 @@ def learn_variable(name: str, config: VariableConfig, recordings: Sequence[Recor
         "period": first.info.period,
         "interval_s": max(r.interval_s for r in readers),
     }
+    if config.limits is not None and (first.info.kind != "continuous" or first.info.period is not None):
+        kind = "circular" if first.info.kind == "continuous" else first.info.kind
+        raise UserError(
+            f"data.variables.{name}.limits={config.limits}: {name!r} is {kind} in {first.session.path} and has no "
+            "limits; leave them out"
+        )
     if first.info.kind == "categorical":
         return VariableEntry(**about, labels=labels)
     if first.info.kind == "frames":

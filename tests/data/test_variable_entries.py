@@ -174,3 +174,13 @@ def test_what_no_session_has_or_nothing_varies_in_is_refused(write: Write) -> No
     more = write(behavior={"x": words(("a", "c"), ["a", "c"] * 300)})
     with pytest.raises(UserError, match="has the label 'c', the model knows a, b"):
         module([more], known, x=VariableConfig())
+
+
+def test_limits_of_what_has_none_are_refused(write: Write, rng: np.random.Generator) -> None:
+    turn = series(rng.uniform(0, 360, 600), period=360.0, unit="deg")
+    path = write(behavior={"turn": turn, "side": words(("l", "r"), ["l", "r"] * 300)})
+    for name, kind in (("turn", "circular"), ("side", "categorical")):
+        with pytest.raises(
+            UserError, match=rf"{name}.limits=\[0.0, 90.0\]: '{name}' is {kind} in .*leave them out"
+        ):
+            module([path], **{name: VariableConfig(limits=[0.0, 90.0])})
