@@ -1,8 +1,8 @@
 """Empirical Bayes over animals: y = Φ w + ε, w = m(name) + v, m ~ N(0, T), v ~ N(0, S) or N(0, U), all Gaussian.
 
 The means m are integrated out exactly: every animal gives information (Λ, η) on them, so that the posterior without one
-animal is had by leaving its information out. T, S, U, the variance of the intercept and that of each animal's errors are
-found by expectation-maximisation (Dempster, Laird & Rubin 1977), which never lowers the evidence.
+animal is had by leaving its information out. T, S, U, the variance of the intercept and that of each animal's errors
+come by expectation-maximisation (Dempster, Laird & Rubin 1977), which never lowers the evidence.
 
 Legend: C names, K weights per unit, D = N·K + 1 weights of an animal.
 """
@@ -160,8 +160,9 @@ def _round(h: Hierarchy, animals: Sequence[Sums], *, update: bool) -> Hierarchy:
 class _Animal:
     """One animal given the settings: what it says of the names' means, and of its own weights given these.
 
-    With P₀ the prior precision, V = (P₀ + ΦᵀΦ / σ²)⁻¹ and m the names' means laid out over units, v = V Φᵀy / σ² − J m with
-    J = V ΦᵀΦ / σ² = I − V P₀. As P₀ has one block per unit, V is the only large matrix that has to be computed.
+    With P₀ the prior precision, V = (P₀ + ΦᵀΦ / σ²)⁻¹ and m the names' means laid out over units,
+    v = V Φᵀy / σ² − J m with J = V ΦᵀΦ / σ² = I − V P₀. As P₀ has one block per unit, V is the only large matrix
+    that has to be computed.
 
     Args:
         h: the settings.
@@ -192,7 +193,9 @@ class _Animal:
         self.information, self.pull = np.zeros((size, size)), np.zeros(size)
         there = self._prior_times(self.through)[self.rows]
         np.add.at(self.information, np.ix_(self.columns, self.columns), 0.5 * (there + there.T))
-        np.add.at(self.pull, self.columns, (own @ self.fit[self.rows].reshape(len(named), self.k).T).T.ravel())
+        np.add.at(
+            self.pull, self.columns, (own @ self.fit[self.rows].reshape(len(named), self.k).T).T.ravel()
+        )
         log_prior = len(named) * np.linalg.slogdet(h.named)[1] + np.log(h.intercept)
         log_prior += (n_units - len(named)) * np.linalg.slogdet(h.unnamed)[1]
         self.log_evidence = sums.log_determinant - 0.5 * float(
@@ -240,9 +243,10 @@ class _Animal:
 
 def _inverse(matrix: np.ndarray) -> tuple[np.ndarray, float]:
     """Inverse and log-determinant of a positive definite matrix."""
-    factor, fault = dpotrf(matrix, lower=1, clean=1)
+    factor, fault = dpotrf(matrix, lower=1, clean=1, overwrite_a=0)
     assert fault == 0, "precisions are positive definite"
     log_determinant = 2 * float(np.log(np.diag(factor)).sum())
-    found, _ = dpotri(factor, lower=1)
-    lower = np.tril(found)
-    return lower + np.tril(found, -1).T, log_determinant
+    found, _ = dpotri(factor, lower=1, overwrite_c=1)  # the upper triangle stays 0
+    whole: np.ndarray = found + found.T
+    whole[np.diag_indices_from(whole)] *= 0.5
+    return whole, log_determinant

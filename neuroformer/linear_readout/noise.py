@@ -1,7 +1,7 @@
 """Noise that remembers: a first-order autoregression, whose whitening turns least squares into generalised ones.
 
-Errors of neighbouring bins are alike, so that n of them are worth fewer than n. With errors e(t) = ρ e(t − 1) + ν(t) the
-rows y(t) − ρ y(t − 1) have independent ones (Cochrane & Orcutt 1949; the first row as Prais & Winsten 1954).
+Errors of neighbouring bins are alike, so that n of them are worth fewer than n. With errors e(t) = ρ e(t − 1) + ν(t)
+the rows y(t) − ρ y(t − 1) have independent ones (Cochrane & Orcutt 1949; the first row as Prais & Winsten 1954).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The weights of one animal given its labels and a prior: closed form, with the sizes of prior and noise chosen.
 
-With prior N(μ, α Σ), whitened rows Φ and noise σ², and Σ = L Lᵀ, everything follows from the eigenvalues of Φ Σ Φᵀ, so that
-all α and σ² are tried at the cost of one decomposition.
+With prior N(μ, α Σ), whitened rows Φ and noise σ², and Σ = L Lᵀ, everything follows from the eigenvalues of Φ Σ Φᵀ, so
+that all α and σ² are tried at the cost of one decomposition.
 """
 
 from __future__ import annotations
@@ -72,34 +72,52 @@ def fit_weights(rows: Rows, prior: ReadoutPrior, *, fixed: bool = False) -> Fitt
         prior: of the weights.
         fixed: whether the sizes of prior and noise stay at their hyperprior's mean.
     """
-    mean, covariance = prior.of_units(rows.names)
-    root = _root(covariance)
-    centre, scale = prior.standards(rows.y)
-    (size, noise), evidence = (prior.size[0], prior.noise[0]), 0.0
-    axes, shrink = np.zeros((len(mean), 0)), np.zeros(0)
-    if len(rows):
-        phi = whiten(with_intercept(rows.features), rows.bins, rows.stretch, prior.rho)
-        residual = whiten((rows.y - centre) / scale, rows.bins, rows.stretch, prior.rho) - phi @ mean
-        reach = phi @ root  # (n, D)
-        values, axes, along = _decompose(reach, residual)
-        if not fixed:
-            size, noise, evidence = _sizes(prior, values, along, residual)
-        evidence += log_determinant(rows.bins, rows.stretch, prior.rho) - len(rows) * np.log(scale)
-        total = np.exp(size) * values + np.exp(noise)
-        mean = mean + np.exp(size) * (root @ (axes @ (np.sqrt(values) * along / total)))
-        shrink = np.exp(size) * values / total
-    return Fitted(
-        mean=mean,
-        root=root * np.exp(0.5 * size),
-        axes=axes,
-        shrink=shrink,
-        noise=float(np.exp(noise)),
-        size=float(np.exp(size)),
-        log_evidence=float(evidence),
-        centre=centre,
-        scale=scale,
-        factor=prior.factor,
-    )
+    return Spoken(rows, prior).fit(prior, fixed=fixed)
+
+
+class Spoken:
+    """What labels say of weights with a prior, whatever the sizes of prior and noise.
+
+    Args:
+        rows: the labels.
+        prior: of the weights; how labels are standardised and whitened counts too.
+    """
+
+    def __init__(self, rows: Rows, prior: ReadoutPrior) -> None:
+        """See the class."""
+        self.n = len(rows)
+        self.mean, covariance = prior.of_units(rows.names)
+        self.root = _root(covariance)
+        self.centre, self.scale = prior.standards(rows.y)
+        self.values, self.axes = np.zeros(0), np.zeros((len(self.mean), 0))
+        self.along = self.residual = np.zeros(0)
+        self.constant = 0.0
+        if self.n:
+            phi = whiten(with_intercept(rows.features), rows.bins, rows.stretch, prior.rho)
+            y = whiten((rows.y - self.centre) / self.scale, rows.bins, rows.stretch, prior.rho)
+            self.residual = y - phi @ self.mean
+            self.values, self.axes, self.along = _decompose(phi @ self.root, self.residual)
+            self.constant = log_determinant(rows.bins, rows.stretch, prior.rho) - self.n * np.log(self.scale)
+
+    def fit(self, prior: ReadoutPrior, *, fixed: bool = False) -> Fitted:
+        """The posterior, under the sizes, exponent and factor of a prior that is otherwise the same."""
+        (size, noise), evidence = (prior.size[0], prior.noise[0]), 0.0
+        if self.n and not fixed:
+            size, noise, evidence = _sizes(prior, self.values, self.along, self.residual)
+        total = np.exp(size) * self.values + np.exp(noise) / prior.evidence
+        moved = self.root @ (self.axes @ (np.sqrt(self.values) * self.along / total))
+        return Fitted(
+            mean=self.mean + np.exp(size) * moved,
+            root=self.root * np.exp(0.5 * size),
+            axes=self.axes,
+            shrink=np.exp(size) * self.values / total,
+            noise=float(np.exp(noise)),
+            size=float(np.exp(size)),
+            log_evidence=float(evidence + prior.evidence * self.constant),
+            centre=self.centre,
+            scale=self.scale,
+            factor=prior.factor,
+        )
 
 
 def best_fit(rows: Rows, priors: Sequence[ReadoutPrior]) -> Fitted:
@@ -131,6 +149,7 @@ def _sizes(
     total = np.exp(sizes)[:, None, None] * values + np.exp(noises)[:, None]  # (sizes, noises, r)
     log_density = -0.5 * (np.log(total) + along**2 / total).sum(2)
     log_density -= 0.5 * ((n - len(values)) * noises + rest / np.exp(noises) + n * np.log(2 * np.pi))
+    log_density *= prior.evidence
     log_density -= 0.5 * (_STEPS[:, None] ** 2 + _STEPS**2)
     i, j = np.unravel_index(int(log_density.argmax()), log_density.shape)
     return float(sizes[i]), float(noises[j]), float(log_density[i, j])

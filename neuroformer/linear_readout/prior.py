@@ -1,8 +1,8 @@
 """What other animals say of the weights of a new one.
 
 A unit's K weights are w = m(name) + v with v ~ N(0, S): m is what the neuron of that name does in every animal, known
-with an uncertainty that is correlated between names, and v what is the animal's own. A unit without a name, or with one that no
-other animal has, has weights N(0, U).
+with an uncertainty that is correlated between names, and v what is the animal's own. A unit without a name, or with
+one that no other animal has, has weights N(0, U).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class ReadoutPrior:
         rho: correlation of the errors of neighbouring bins.
         noise: mean and standard deviation, over animals, of the logarithm of the variance of the errors.
         size: mean and standard deviation of the logarithm of the factor on all prior covariances.
+        evidence: exponent of the likelihood: stretches of time differ by more than the model has it.
         factor: on the spread, so that 80 % intervals cover 80 % in animals left out.
         slope: of the logistic function that makes a probability of a class; 0 where there are no classes.
         own_scale: whether the number is standardised in each animal by its own labels; else by `centre` and `scale`.
@@ -44,6 +45,7 @@ class ReadoutPrior:
     rho: float = 0.0
     noise: tuple[float, float] = (0.0, 2.0)
     size: tuple[float, float] = (0.0, 3.0)
+    evidence: float = 1.0
     factor: float = 1.0
     slope: float = 0.0
     own_scale: bool = False
@@ -88,7 +90,7 @@ class ReadoutPrior:
         arrays = ("mean", "covariance", "named", "unnamed")
         found: dict[str, Any] = {name: getattr(self, name).tolist() for name in arrays}
         found |= {"names": list(self.names), "noise": list(self.noise), "size": list(self.size)}
-        plain = ("intercept", "rho", "factor", "slope", "own_scale", "centre", "scale")
+        plain = ("intercept", "rho", "evidence", "factor", "slope", "own_scale", "centre", "scale")
         return found | {name: getattr(self, name) for name in plain}
 
     @classmethod

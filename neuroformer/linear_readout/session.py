@@ -191,7 +191,7 @@ class SessionReadout:
             self.bin_features = BinFeatures.of(recording, kind, basis)
 
     def labelled(self) -> list[Rows]:
-        """Labels of the training part, for each of the E numbers; those that the session's settings take are not there."""
+        """Labels of the training part, as far as the session's settings leave them, for each of the E numbers."""
         features, values, bins, stretch = [], [], [], []
         for k, (found, known, value, at) in enumerate(self._parts()):
             features.append(found[known])
@@ -244,7 +244,9 @@ class SessionReadout:
             return np.where(values[:, None] == classes, 1.0, -1.0)
         return self.target.encode(values.reshape(len(values), -1).astype(float))
 
-    def fit(self, priors: Sequence[ReadoutPrior] | None, correlations: Sequence[float] = (0.0,)) -> list[Fitted]:
+    def fit(
+        self, priors: Sequence[ReadoutPrior] | None, correlations: Sequence[float] = (0.0,)
+    ) -> list[Fitted]:
         """Weights of each of the E numbers given the session's labels.
 
         Args:
