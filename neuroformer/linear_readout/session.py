@@ -5,6 +5,7 @@ Legend: T bins of a stretch, M trials, D dimensions, E numbers that stand for th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -242,7 +243,7 @@ class SessionReadout:
             n = self.target.n_classes
             classes = np.arange(1, 2) if n == 2 else np.arange(n)
             return np.where(values[:, None] == classes, 1.0, -1.0)
-        return self.target.encode(values.reshape(len(values), -1).astype(float))
+        return self.target.encode(values.reshape(len(values), math.prod(values.shape[1:])).astype(float))
 
     def fit(
         self, priors: Sequence[ReadoutPrior] | None, correlations: Sequence[float] = (0.0,)

@@ -30,7 +30,7 @@ class LinearReadoutConfig:
     """Least value of the column `label_confidence` for a name to count; 0 asks for none."""
     rounds: int = 7
     """Rounds of expectation-maximisation."""
-    correlations: list[float] = field(default_factory=lambda: [0.0, 0.6, 0.85])
+    correlations: list[float] = field(default_factory=lambda: [0.0, 0.6, 0.85, 0.95])
     """Correlations to try of the errors of neighbouring bins; chosen by leaving each animal out in turn."""
 
     def __post_init__(self) -> None:
