@@ -184,6 +184,28 @@ class Recording:
         np.add.at(counts, (tokens.bins - span.start, tokens.units), 1)
         return counts
 
+    def traces(self, span: Span) -> np.ndarray:
+        """(bins, N) float32: mean of the trace samples of each bin of a span, NaN where a unit has none.
+
+        Raises:
+            UserError: the session has no traces.
+        """
+        epoch = self.epochs[span.epoch]
+        margin = 1e-3 * self.bin_s  # as in `events`
+        start, stop = float(epoch.time_of(span.start)), float(epoch.time_of(span.stop))
+        found = self.session.traces(start - margin, stop + margin)
+        bins = epoch.bin_of(found.timestamps) - span.start
+        inside = (bins >= 0) & (bins < len(span))
+        values, bins = found.values[inside], bins[inside]
+        known = np.isfinite(values)
+        sums = np.zeros((len(span), self.session.n_units))
+        counts = np.zeros(sums.shape, np.int64)
+        np.add.at(sums, bins, np.where(known, values, 0))
+        np.add.at(counts, bins, known)
+        means = np.full(sums.shape, np.nan, np.float32)
+        np.divide(sums, counts, out=means, where=counts > 0, casting="same_kind")
+        return means
+
     def part(self, part: Part) -> list[Span]:
         """Spans of a part, in order of time."""
         return self.spans[part]

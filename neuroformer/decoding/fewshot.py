@@ -17,20 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from neuroformer.baselines.decoding import Target, build_decoder, decoders_for
 from neuroformer.data import Recording, Vocabulary, find_sessions
 from neuroformer.data.grid import Axis, Grid, make_grid
 from neuroformer.data.motion import count_motion, make_motion, paths_of, with_unknown
 from neuroformer.data.variable_entries import check_entry
-from neuroformer.data.variables import Binned, VariableEntry
+from neuroformer.data.variables import VariableEntry
+from neuroformer.decoding.fewshot_baselines import baseline_answer
+from neuroformer.decoding.fewshot_scores import Answer, is_per_trial, pool_trials, score_answer
 from neuroformer.errors import UserError
-from neuroformer.evaluation.behavior_scores import (
-    INTERVAL_LEVEL,
-    categorical_scores,
-    circular_scores,
-    continuous_scores,
-)
-from neuroformer.evaluation.block_draws import BlockDraws, time_blocks
+from neuroformer.evaluation.behavior_scores import INTERVAL_LEVEL
 from neuroformer.files import read_json, write_json
 from neuroformer.inversion.filtering import forward, smooth
 from neuroformer.inversion.onboarding import Tuning, infer_tuning, state_features, wide_prior
@@ -40,15 +35,14 @@ from neuroformer.inversion.summary import (
     posterior_quantile,
     posterior_spread,
 )
+from neuroformer.linear_readout import read_out
+from neuroformer.linear_readout.activity import Input, find_trials
 from neuroformer.model import Neuroformer
-from neuroformer.settings.fewshot import BASELINES, FewshotConfig
+from neuroformer.settings.fewshot import INVERTED, READOUTS, FewshotConfig
 from neuroformer.settings.variables import LabelsConfig
 from neuroformer.training.build import build_model
 from neuroformer.training.checkpoint import TrainedModel, checkpoint_path, data_config, load_checkpoint
 from neuroformer.training.knowledge import Knowledge
-
-_BLOCK_S = 5.0
-_PAIRED = {"mean_error", "median_error", "r2", "accuracy", "balanced_accuracy", "auc", "log_loss"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +64,6 @@ class Cell:
     method: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a method says of one variable in the test part, stretch by stretch: point and spread, or probabilities.
-
-    `bounds` are the ends of the 80 % interval, where the method has a posterior and not just a spread.
-    """
-
-    point: list[np.ndarray] | None = None
-    spread: list[np.ndarray] | None = None
-    bounds: tuple[list[np.ndarray], list[np.ndarray]] | None = None
-    probability: list[np.ndarray] | None = None
-
-
 class Experiment:
     """The sessions, the model and the settings of a learning curve.
 
@@ -98,18 +79,24 @@ class Experiment:
         self.trained: TrainedModel = load_checkpoint(checkpoint_path(config.run, config.checkpoint))
         self.model: Neuroformer = self.trained.model
         grid, knowledge = make_grid(self.trained.vocabulary), self.trained.knowledge
-        if grid is None or knowledge is None or knowledge.prior is None:
+        inverts = grid is not None and knowledge is not None and knowledge.prior is not None
+        self.grid: Grid | None = grid if inverts else None
+        self.knowledge: Knowledge | None = knowledge
+        self.readouts = dict(knowledge.readouts) if knowledge is not None else {}
+        decoded = [n for n, entry in self.trained.vocabulary.variables.items() if entry.is_decoded]
+        if not decoded:
             raise UserError(
-                f"{config.run}: cannot be inverted; pretrain with data.variables.NAME.role=both and no other variables"
+                f"{config.run}: decodes nothing; pretrain with data.variables.NAME.role=both or target"
             )
-        self.grid: Grid = grid
-        self.knowledge: Knowledge = knowledge
-        self.targets = config.targets or grid.names
+        self.targets = config.targets or (self.grid.names if self.grid is not None else decoded)
         for name in self.targets:
-            if name not in grid.names:
+            if name not in decoded:
                 raise UserError(
-                    f"targets: {name!r} is not inverted by {config.run}, which has {', '.join(grid.names)}"
+                    f"targets: {name!r} is not decoded by {config.run}, which has {', '.join(decoded)}"
                 )
+        self.methods = self._offered()
+        inverted = self.grid.names if self.grid is not None else []
+        self.names = list(dict.fromkeys([*inverted, *self.targets]))
         self.files = find_sessions(config.sessions)
         settings = data_config(self.trained.settings["data"])
         self.settings = replace(settings, split=config.split or settings.split)
@@ -120,10 +107,47 @@ class Experiment:
                     f"{file}: session {recording.session_id!r} was in the training of {config.run}; name sessions of "
                     "animals that it has not seen"
                 )
-            for name in grid.names:
+            for name in self.names:
                 if name not in recording.variables:
                     raise UserError(f"{file}: has no {name!r}, which {config.run} decodes")
                 check_entry(self.entry(name), recording.variables[name])
+            if self.input == "traces" and not recording.session.has_traces:
+                raise UserError(
+                    f"{file}: has no traces, which are read here; choose input=events, or other methods"
+                )
+
+    def _offered(self) -> list[str]:
+        """The methods that are asked for, or all that the run can do.
+
+        Raises:
+            UserError: one is asked for that it cannot do.
+        """
+        read_out = any(name in self.readouts for name in self.targets)
+        asked = self.config.methods
+        if not asked:
+            ours = [*(INVERTED if self.grid is not None else ()), *(READOUTS if read_out else ())]
+            usual = ["null", "ridge", "naive_bayes", "naive_bayes_motion", "logistic"]
+            return [*ours, *usual, *(["ridge_centered"] if read_out else [])]
+        for method in asked:
+            if method in INVERTED and self.grid is None:
+                raise UserError(
+                    f"methods: {method} inverts the events, and {self.config.run} cannot be inverted; pretrain with "
+                    "data.variables.NAME.role=both and no other variables, or leave the method out"
+                )
+            if method in READOUTS and not read_out:
+                raise UserError(
+                    f"methods: {method} needs a readout of {', '.join(self.targets)}, and {self.config.run} has "
+                    f"{'those of ' + ', '.join(self.readouts) if self.readouts else 'none'}; pretrain with "
+                    "linear_readout.enabled=true, or leave the method out"
+                )
+        return list(asked)
+
+    @property
+    def input(self) -> Input:
+        """What baselines read."""
+        if self.config.input != "auto":
+            return self.config.input
+        return next((r.kind for n, r in self.readouts.items() if n in self.targets), "events")
 
     def entry(self, name: str) -> VariableEntry:
         """What the model knows of a variable."""
@@ -136,7 +160,7 @@ class Experiment:
             bin_s=self.settings.bin_s,
             split=self.settings.split,
             context_bins=self.model.context,
-            variables={name: self.entry(name).settings for name in self.grid.names},
+            variables={name: self.entry(name).settings for name in self.names},
             labels=labels,
         )
         for name, reader in found.variables.items():
@@ -154,7 +178,9 @@ class Experiment:
             for seed in self.config.seeds:
                 for file in self.files:
                     name = self.recording(str(file), LabelsConfig()).session_id
-                    for method in self.config.methods:
+                    for method in self.methods:
+                        if amount == 0 and method not in ("readout", "readout_causal"):
+                            continue  # nothing else says anything of an animal without a label
                         yield Cell(session=name, file=str(file), amount=amount, seed=seed, method=method)
 
     def key(self, cell: Cell) -> str:
@@ -184,15 +210,43 @@ class Experiment:
     def run(self, cell: Cell) -> dict[str, Any]:
         """Fit and score one cell: scores by variable, and the seconds of labels that were used."""
         recording = self.recording(cell.file, self.labels(cell))
-        answers = self._baseline(recording, cell) if cell.method in BASELINES else self._ours(recording, cell)
-        used = sum(
-            int((self.grid.cells({n: recording.variable(n, span) for n in self.grid.names}) >= 0).sum())
-            for span in recording.part("train")
-        )
-        scores = {name: self._score(recording, name, answer) for name, answer in answers.items()}
+        answers: dict[str, Answer] = {}
+        if cell.method in INVERTED:
+            answers = self._inverted(recording, cell)
+        else:
+            for name in self.targets:
+                answer = self._answered(recording, name, cell)
+                if answer is not None:
+                    answers[name] = answer
+        used = 0
+        for span in recording.part("train"):
+            found = {n: recording.variable(n, span) for n in self.names}
+            if self.grid is not None:
+                used += int((self.grid.cells({n: found[n] for n in self.grid.names}) >= 0).sum())
+            else:
+                used += int(np.any([there.known for there in found.values()], axis=0).sum())
+        scores = {
+            name: score_answer(recording, self.entry(name), answer, when=self.config.when)
+            for name, answer in answers.items()
+        }
         return {**asdict(cell), "label_s": used * self.settings.bin_s, "scores": scores}
 
-    def _ours(self, recording: Recording, cell: Cell) -> dict[str, Answer]:
+    def _answered(self, recording: Recording, name: str, cell: Cell) -> Answer | None:
+        """What a readout or a baseline says of a variable; None where it says nothing."""
+        readout = self.readouts.get(name)
+        if cell.method not in READOUTS:
+            return baseline_answer(
+                cell.method, recording, self.entry(name), kind=self.input,
+                readout=None if readout is None else readout.config, decoders=self.config.decoders, seed=cell.seed,
+            )  # fmt: skip
+        if readout is None or (readout.per_trial and cell.method == "readout_causal"):
+            return None  # there is but one readout of a trial
+        said, _ = read_out(readout, recording, self.entry(name), cell.method)  # type: ignore[arg-type]
+        return Answer(point=said.mean, spread=said.spread, probability=said.probability)
+
+    def _inverted(self, recording: Recording, cell: Cell) -> dict[str, Answer]:
+        assert self.grid is not None
+        assert self.knowledge is not None
         tuning, chain_counts = self._tuning(recording, cell)
         chain = with_unknown(make_motion(self.grid, chain_counts), chain_counts)
         posteriors = []
@@ -203,10 +257,17 @@ class Experiment:
                 found = smooth(score, chain, found)
             cells = found[:, : len(self.grid)]
             posteriors.append(cells / cells.sum(1, keepdims=True))
-        return {name: self._answer(name, posteriors) for name in self.targets}
+        answers = {name: self._answer(name, posteriors) for name in self.targets if name in self.grid.names}
+        for name, answer in answers.items():
+            if is_per_trial(self.entry(name)):
+                trials = find_trials(recording, recording.part("test"))
+                answers[name] = pool_trials(answer, recording, trials)
+        return answers
 
     def _tuning(self, recording: Recording, cell: Cell) -> tuple[Tuning, Any]:
         """Tuning of the units and counts of the motion, with or without what other animals taught."""
+        assert self.grid is not None
+        assert self.knowledge is not None
         own = count_motion(self.grid, paths_of(self.grid, [recording]))
         rounds = 0 if cell.method == "pretrained_labels_only" else self.config.rounds
         if cell.method != "scratch":
@@ -228,6 +289,7 @@ class Experiment:
         return found, motion
 
     def _answer(self, name: str, posteriors: list[np.ndarray]) -> Answer:
+        assert self.grid is not None
         axes = [(k, axis) for k, axis in enumerate(self.grid.axes) if axis.name == name]
         marginals = [[self.grid.marginal(p, k) for p in posteriors] for k, _ in axes]
         if axes[0][1].labels:
@@ -248,76 +310,6 @@ class Experiment:
                 each(partial(posterior_quantile, level=1 - low)),
             ),
         )
-
-    def _baseline(self, recording: Recording, cell: Cell) -> dict[str, Answer]:
-        found = {}
-        training, test = recording.part("train"), recording.part("test")
-        x = [recording.counts(span).astype(np.float32) for span in training]
-        x_test = [recording.counts(span).astype(np.float32) for span in test]
-        for name in self.targets:
-            target = self._target(name)
-            if cell.method not in decoders_for(target):
-                continue
-            y = [_labels(target, recording.variable(name, span)) for span in training]
-            decoder = build_decoder(
-                cell.method, target, bin_s=self.settings.bin_s, config=self.config.decoders
-            )
-            said = decoder.fit(x, y, seed=cell.seed).predict(x_test)
-            found[name] = (
-                Answer(probability=said.probability)
-                if target.kind == "categorical"
-                else Answer(point=said.mean, spread=said.spread)
-            )
-        return found
-
-    def _target(self, name: str) -> Target:
-        entry = self.entry(name)
-        if entry.kind == "categorical":
-            return Target(name=name, kind="categorical", labels=entry.labels)
-        bounds = None if entry.period is not None else tuple(zip(entry.lower, entry.upper, strict=True))
-        return Target(name=name, period=entry.period, unit=entry.unit, bounds=bounds)
-
-    def _score(self, recording: Recording, name: str, answer: Answer) -> dict[str, Any]:
-        spans, entry = recording.part("test"), self.entry(name)
-        truths, asked = [], []
-        for span in spans:
-            truth = recording.variable(name, span, all_labels=True)
-            known = truth.known.copy()
-            if self.config.when:
-                reader = recording.variables[name]
-                known &= reader.holds(self.config.when, recording.epochs[span.epoch], span.start, span.stop)
-            truths.append(truth.values)
-            asked.append(known)
-        known = np.concatenate(asked)
-        if not known.any():
-            raise UserError(
-                f"{recording.session.path}: no bin of its test part has a known {name!r} "
-                f"{'under ' + self.config.when if self.config.when else ''}; choose another split"
-            )
-        blocks = time_blocks([len(span) for span in spans], bin_s=self.settings.bin_s, block_s=_BLOCK_S)
-        draws = BlockDraws(blocks[known], draws=500)
-        truth = np.concatenate(truths)[known]
-        if answer.probability is not None:
-            scores = categorical_scores(truth, np.concatenate(answer.probability)[known], draws)
-        else:
-            assert answer.point is not None
-            point = np.concatenate(answer.point)[known]
-            spread = None if answer.spread is None else np.concatenate(answer.spread)[known]
-            bounds = None
-            if answer.bounds is not None:
-                lower, upper = (np.concatenate(ends)[known] for ends in answer.bounds)
-                bounds = (lower, upper)
-            scores = (
-                continuous_scores(truth, point, draws, spread=spread, bounds=bounds)
-                if entry.period is None
-                else circular_scores(truth, point, draws, period=entry.period, spread=spread, bounds=bounds)
-            )
-        found: dict[str, Any] = {key: {"value": s.value, "interval": s.interval} for key, s in scores.items()}
-        for key in _PAIRED & set(
-            scores
-        ):  # of the same blocks for every method, so that methods can be paired
-            found[key]["draws"] = [float(f"{x:.6g}") for x in scores[key].draws]
-        return found | {"bins": {"value": int(known.sum()), "interval": None}}
 
 
 def run_cells(experiment: Experiment, folder: Path, *, report: Any = print) -> list[dict[str, Any]]:
@@ -342,9 +334,3 @@ def run_cells(experiment: Experiment, folder: Path, *, report: Any = print) -> l
 
 def _point(axis: Axis, probability: np.ndarray) -> np.ndarray:
     return posterior_median(axis, probability) if axis.period is None else posterior_mean(axis, probability)
-
-
-def _labels(target: Target, found: Binned) -> np.ndarray:
-    if target.kind == "categorical":
-        return np.where(found.known, found.values, -1)
-    return np.where(found.known[:, None], found.values, np.nan).astype(float)

@@ -5,7 +5,7 @@ Intervals come from drawing sessions with replacement; with one session, from bl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from neuroformer.plotting import new_figure, style
 
-LEAD = "pretrained"
+LEADS = ("pretrained", "readout")
+"""Methods that may be compared with the others: the first that is there."""
 ERRORS = ("mean_error", "median_error", "log_loss")
 """Scores of which less is better."""
 SCALED = ("mean_error", "median_error")
@@ -22,15 +23,22 @@ SCALED = ("mean_error", "median_error")
 SHARE = "of the labels"
 """How amounts are called that are fractions."""
 _DRAWS = 2000
+_CALLED = {"pretrained": "the pretrained model", "readout": "the readout that knows other animals"}
+_KNOWING = ("pretrained", "pretrained_causal", "pretrained_labels_only", "readout", "readout_causal")
+"""Methods that know other animals, and are no rivals of each other."""
 _LABELS = {
     "pretrained": "pretrained, then fitted",
     "pretrained_causal": "pretrained, past events only",
     "pretrained_labels_only": "pretrained, labels only",
     "scratch": "from scratch",
+    "readout": "linear readout, other animals",
+    "readout_causal": "linear readout, past only",
+    "readout_scratch": "linear readout, from scratch",
     "naive_bayes": "naive Bayes",
     "naive_bayes_motion": "naive Bayes + motion",
     "logistic": "softmax / logistic",
     "ridge": "ridge",
+    "ridge_centered": "ridge, centred",
     "kalman": "Kalman filter",
     "gru": "GRU",
     "null": "mean / majority",
@@ -40,10 +48,14 @@ _COLOURS = {
     "pretrained_causal": "#e07b6f",
     "pretrained_labels_only": "#e8a33d",
     "scratch": "#7b5ea7",
+    "readout": "#c2185b",
+    "readout_causal": "#e58bb0",
+    "readout_scratch": "#a58bc9",
     "naive_bayes": "#1f6f8b",
     "naive_bayes_motion": "#4fa3a5",
     "logistic": "#5b8c3a",
     "ridge": "#6b6b6b",
+    "ridge_centered": "#3d3d3d",
     "kalman": "#8c6d46",
     "gru": "#3b4a9b",
     "null": "#b5b5b5",
@@ -70,6 +82,7 @@ def summarise(
                 }
                 table = {method: values for method, values in table.items() if values}
                 factor = 1 / scale if metric in SCALED else 1.0
+                lead = lead_of(table)
                 for method, values in table.items():
                     rows.append(
                         {
@@ -83,11 +96,11 @@ def summarise(
                             ),
                             **_mean(values, results, target, metric, amount, method, factor, seed),
                             "difference": _difference(
-                                table.get(LEAD, {}),
+                                table.get(lead, {}),
                                 values,
                                 factor,
                                 seed,
-                                _draws(results, target, metric, amount, method),
+                                _draws(results, target, metric, amount, method, lead),
                             ),
                         }
                     )
@@ -101,6 +114,7 @@ def metrics_of(results: Sequence[dict[str, Any]], target: str) -> list[str]:
         "mean_error",
         "median_error",
         "r2",
+        "correlation",
         "coverage",
         "accuracy",
         "balanced_accuracy",
@@ -126,7 +140,7 @@ def sentence(rows: Sequence[Mapping[str, Any]], *, unit: str, amounts: str) -> s
         behind = interval is not None and (interval[0] > 0 if sign < 0 else interval[1] < 0)
         word = "beats" if clear else "loses to" if behind else "is not told apart from"
         parts.append(
-            f"at {amount_label(amount, amounts)} the pretrained model ({lead['mean']:.3g}{unit}) {word} the "
+            f"at {amount_label(amount, amounts)} {_CALLED[lead['method']]} ({lead['mean']:.3g}{unit}) {word} the "
             f"best other method, {method_name(best['method'])} ({best['mean']:.3g}{unit})"
         )
     if not parts:
@@ -140,11 +154,18 @@ def lead_and_rival(
     """Rows of the lead and of the best of the others by the first score of a variable; None where one is missing."""
     metric = next(r["metric"] for r in rows if r["target"] == target)
     here = [r for r in rows if (r["target"], r["metric"], r["amount"]) == (target, metric, amount)]
-    lead = next((r for r in here if r["method"] == LEAD), None)
-    rivals = [r for r in here if not r["method"].startswith(LEAD)]
+    name = lead_of([r["method"] for r in here])
+    lead = next((r for r in here if r["method"] == name), None)
+    rivals = [r for r in here if r["method"] not in _KNOWING]
     if lead is None or not rivals:
         return None
     return lead, (min if metric in ERRORS else max)(rivals, key=lambda r: r["mean"])
+
+
+def lead_of(methods: Iterable[str]) -> str:
+    """The first of `LEADS` that is among the methods; the first of all where none is."""
+    there = set(methods)
+    return next((name for name in LEADS if name in there), LEADS[0])
 
 
 def amount_label(amount: float, amounts: str) -> str:
@@ -195,18 +216,19 @@ def draw_panel(
     """One score of one variable against labels: a line with intervals per method."""
     rows = [r for r in rows if (r["target"], r["metric"]) == (target, metric)]
     methods = list(dict.fromkeys(r["method"] for r in rows))
+    ticks = sorted({r["amount"] for r in rows})
+    zero = 0.4 * min((t for t in ticks if t), default=1.0)  # where no labels stand on an axis of logarithms
     for i, method in enumerate(methods):
         here = sorted((r for r in rows if r["method"] == method), key=lambda r: r["amount"])
-        x = np.array([r["amount"] for r in here]) * 1.03 ** (i - len(methods) / 2)  # side by side
+        x = np.array([r["amount"] or zero for r in here]) * 1.03 ** (i - len(methods) / 2)  # side by side
         y = np.array([r["mean"] for r in here])
         bars = np.array([r["interval"] or (r["mean"], r["mean"]) for r in here])
-        lead = method == LEAD
+        lead = method == lead_of(methods)
         axes.errorbar(x, y, yerr=[np.maximum(y - bars[:, 0], 0), np.maximum(bars[:, 1] - y, 0)],
                       color=_COLOURS.get(method), lw=2.4 if lead else 1.3, marker="o", ms=5 if lead else 3.5,
                       elinewidth=0.8, zorder=3 if lead else 2, label=method_name(method))  # fmt: skip
-    ticks = sorted({r["amount"] for r in rows})
     axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{100 * t if amounts == SHARE else t:g}" for t in ticks])
+    axes.set_xticks([t or zero for t in ticks], [f"{100 * t if amounts == SHARE else t:g}" for t in ticks])
     axes.minorticks_off()
     axes.set_xlabel(f"labels ({'%' if amounts == SHARE else amounts})")
     axes.set_ylabel(f"{metric.replace('_', ' ')}{f' ({unit})' if unit and metric in SCALED else ''}")
@@ -259,19 +281,19 @@ def _difference(
 
 
 def _draws(
-    results: Sequence[dict[str, Any]], target: str, metric: str, amount: float, method: str
+    results: Sequence[dict[str, Any]], target: str, metric: str, amount: float, method: str, lead: str
 ) -> np.ndarray | None:
     """Draws over blocks of the lead minus the other, averaged over seeds; None where they were not kept."""
-    found: dict[str, dict[tuple[str, int], np.ndarray]] = {LEAD: {}, method: {}}
+    found: dict[str, dict[tuple[str, int], np.ndarray]] = {lead: {}, method: {}}
     for r in results:
         if r["amount"] == amount and r["method"] in found and target in r["scores"]:
             kept = r["scores"][target].get(metric, {}).get("draws")
             if kept:
                 found[r["method"]][r["session"], r["seed"]] = np.array(kept, float)
-    shared = [key for key in found[LEAD] if key in found[method]]
+    shared = [key for key in found[lead] if key in found[method]]
     if not shared:
         return None
-    together = np.mean([found[LEAD][key] - found[method][key] for key in shared], axis=0)
+    together = np.mean([found[lead][key] - found[method][key] for key in shared], axis=0)
     kept_draws: np.ndarray = together[np.isfinite(together)]
     return kept_draws if len(kept_draws) else None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.data import DataConfig
+from neuroformer.settings.linear_readout import LinearReadoutConfig
 from neuroformer.settings.model import ModelConfig
 
 
@@ -57,6 +58,8 @@ class PretrainConfig:
     """Odds of the tasks; without stimulus or behaviour every batch is of the task `spikes`."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """The optimiser."""
+    linear_readout: LinearReadoutConfig = field(default_factory=LinearReadoutConfig)
+    """Linear readouts of behaviour, learned when training ends."""
     val_every: int = 100
     """Steps between two validations; checkpoints are written then."""
     patience: int = 0

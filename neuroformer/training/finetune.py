@@ -61,7 +61,7 @@ class _Job:
     def knowledge(self) -> Knowledge:
         """What the run knows of behaviour, the new labels included."""
         found = learn_knowledge(self.model, self.data, self.trained.knowledge)
-        if found is None or self.trained.knowledge is None:
+        if found is None or self.trained.knowledge is None or make_grid(self.data.vocabulary) is None:
             raise UserError(
                 f"{self.config.run}: no variable that it both encodes and decodes, which mode=bayes and self_training "
                 "need; pretrain with data.variables.NAME.role=both"

@@ -29,7 +29,7 @@ from neuroformer.settings.model import ModelConfig
 from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.build import build_model, variable_shape
 from neuroformer.training.checkpoint import add_knowledge, load_checkpoint, read_checkpoint
-from neuroformer.training.knowledge import Knowledge, learn_knowledge, warm_start
+from neuroformer.training.knowledge import Knowledge, learn_knowledge, learn_readouts, warm_start
 from neuroformer.training.log_file import LogFile
 from neuroformer.training.module import PretrainModule
 
@@ -223,15 +223,18 @@ def fit(
         "seed": config.seed,
     }
     if trainer.is_global_zero:
-        _add_knowledge(data, (best.best_model_path, last.best_model_path), before)
+        _add_knowledge(config, data, (best.best_model_path, last.best_model_path), before)
         folder.finish(metrics)
     return metrics
 
 
-def _add_knowledge(data: RecordingsModule, paths: tuple[str, ...], before: Knowledge | None) -> None:
+def _add_knowledge(
+    config: PretrainConfig, data: RecordingsModule, paths: tuple[str, ...], before: Knowledge | None
+) -> None:
+    readouts = learn_readouts(data, config.linear_readout)
     for path in {Path(path) for path in paths if path}:
         if data.vocabulary.variables and (
-            found := learn_knowledge(load_checkpoint(path).model, data, before)
+            found := learn_knowledge(load_checkpoint(path).model, data, before, readouts)
         ):
             add_knowledge(path, found)
 

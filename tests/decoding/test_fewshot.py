@@ -61,7 +61,7 @@ def test_faults(
     assert run_command(COMMAND, words(place_run, place_animals[0], tmp_path / "a")) == 1
     assert "'animal_0' was in the training" in capsys.readouterr().err
     assert run_command(COMMAND, words(place_run, place_animals[2], tmp_path / "b", "targets=[speed]")) == 1
-    assert "'speed' is not inverted" in capsys.readouterr().err
+    assert "'speed' is not decoded" in capsys.readouterr().err
     assert run_command(COMMAND, words(place_run, place_animals[2], tmp_path / "c", "methods=[magic]")) == 2
     assert "unknown 'magic'" in capsys.readouterr().err
 

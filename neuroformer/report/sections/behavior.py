@@ -5,9 +5,9 @@ from typing import Any
 
 from neuroformer.decoding.learning_curve import (
     ERRORS,
-    LEAD,
     amount_label,
     draw,
+    lead_of,
     method_name,
     panels_of,
     sentence,
@@ -75,7 +75,7 @@ def tables(found: Fewshot) -> Iterator[Table]:
             ],
             caption="" if target in shown else f"{_mean_of(rows)} In brackets: 95 % interval.",
             summary=name if target in shown else "",
-            emphasis=methods.index(LEAD) if LEAD in methods else None,
+            emphasis=methods.index(lead) if (lead := lead_of(methods)) in methods else None,
         )
         shown.add(target)
 
