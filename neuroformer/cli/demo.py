@@ -212,7 +212,7 @@ def behavior_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
         `sentence`, and by variable `metric`, `unit`, its own `sentence` and `labels`: the amount, seconds, and means
         and intervals of the pretrained model, the same model from scratch, and the best baseline on the test part.
     """
-    from neuroformer.decoding.learning_curve import ERRORS, sentence
+    from neuroformer.decoding.learning_curve import ERRORS, sentences
 
     variables: dict[str, Any] = {}
     for target in dict.fromkeys(row["target"] for row in metrics["rows"]):
@@ -232,7 +232,7 @@ def behavior_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
                 }
             )
         unit = metrics["units"][target]
-        words = sentence(rows, unit=f" {unit}" if unit else "", amounts=metrics["amounts"])
+        words = sentences(rows, units=metrics["units"], amounts=metrics["amounts"])[target]
         variables[target] = {"metric": metric, "unit": unit, "sentence": words, "labels": labels}
     return {"sentence": metrics["sentence"], "variables": variables}
 

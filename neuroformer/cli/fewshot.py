@@ -14,7 +14,7 @@ from neuroformer.settings.fewshot import FewshotConfig
 def run(config: FewshotConfig) -> None:
     """Compute, print the table and one sentence, and write both with a figure."""
     from neuroformer.decoding.fewshot import Experiment, run_cells
-    from neuroformer.decoding.learning_curve import SHARE, draw, sentence, summarise
+    from neuroformer.decoding.learning_curve import SHARE, draw, sentences, summarise
     from neuroformer.files import RunFolder, atomic_path
     from neuroformer.plotting import save_figure
 
@@ -31,10 +31,8 @@ def run(config: FewshotConfig) -> None:
         name: config.scale_name or (experiment.entry(name).unit if config.scale == 1 else "")
         for name in experiment.targets
     }
-    first = units[rows[0]["target"]]
-    words = sentence(rows, unit=f" {first}" if first else "", amounts=amounts)
-    print(render(rows, amounts))
-    print(words)
+    words = list(sentences(rows, units=units, amounts=amounts).values())
+    print(render(rows, amounts), *words, sep="\n")
     with atomic_path(out / "table.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["target", "metric", "labels", "label_s", "method", "sessions", "mean", "low", "high",
@@ -45,7 +43,7 @@ def run(config: FewshotConfig) -> None:
                              *(r["difference"]["interval"] or ["", ""])])  # fmt: skip
     save_figure(draw(rows, units=units, amounts=amounts), folder.figures / "fewshot.png", dpi=150)
     folder.finish(
-        {"sentence": words, "amounts": amounts, "units": units, "rows": rows, "cells": len(results)}
+        {"sentence": " ".join(words), "amounts": amounts, "units": units, "rows": rows, "cells": len(results)}
     )
     print(f"results: {out}")
 

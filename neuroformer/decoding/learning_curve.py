@@ -6,6 +6,7 @@ Intervals come from drawing sessions with replacement; with one session, from bl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -124,28 +125,61 @@ def metrics_of(results: Sequence[dict[str, Any]], target: str) -> list[str]:
     return [name for name in wanted if name in having]
 
 
-def sentence(rows: Sequence[Mapping[str, Any]], *, unit: str, amounts: str) -> str:
-    """Who wins, and from how many labels on, for the first score of the first variable."""
-    target, metric = rows[0]["target"], rows[0]["metric"]
-    unit = unit if metric in SCALED else ""
-    sign = -1 if metric in ERRORS else 1
-    parts = []
-    for amount in sorted({r["amount"] for r in rows if (r["target"], r["metric"]) == (target, metric)}):
-        found = lead_and_rival(rows, target, amount)
-        if found is None:
+def sentences(rows: Sequence[Mapping[str, Any]], *, units: Mapping[str, str], amounts: str) -> dict[str, str]:
+    """Who wins, and from how many labels on, by the first score of each variable: a sentence for each.
+
+    Args:
+        rows: of `summarise`.
+        units: of the errors, by variable.
+        amounts: what the amounts of labels are, `SHARE` or "minutes".
+    """
+    found = {}
+    for target in dict.fromkeys(r["target"] for r in rows):
+        metric = next(r["metric"] for r in rows if r["target"] == target)
+        unit = f" {units.get(target, '')}".rstrip() if metric in SCALED else ""
+        steps = []
+        for amount in sorted({r["amount"] for r in rows if (r["target"], r["metric"]) == (target, metric)}):
+            both = lead_and_rival(rows, target, amount)
+            if both is not None:
+                steps.append((amount, *both))
+        words = f"{target}, {metric.replace('_', ' ')}: "
+        if not steps:
+            found[target] = f"{words}nothing stands beside the pretrained model."
             continue
-        lead, best = found
-        interval = best["difference"]["interval"]
-        clear = interval is not None and (interval[1] < 0 if sign < 0 else interval[0] > 0)
-        behind = interval is not None and (interval[0] > 0 if sign < 0 else interval[1] < 0)
-        word = "beats" if clear else "loses to" if behind else "is not told apart from"
-        parts.append(
-            f"at {amount_label(amount, amounts)} {_CALLED[lead['method']]} ({lead['mean']:.3g}{unit}) {word} the "
-            f"best other method, {method_name(best['method'])} ({best['mean']:.3g}{unit})"
-        )
-    if not parts:
-        return f"{target}, {metric.replace('_', ' ')}: nothing stands beside the pretrained model."
-    return f"{target}, {metric.replace('_', ' ')}: " + "; ".join(parts) + "."
+        parts = []
+        for verdict, run in groupby(steps, key=lambda step: _verdict(step[2], metric)):
+            same = list(run)
+            amount, lead, best = same[0]
+            until = _until(amount, same[-1][0], [step[0] for step in steps], amounts)
+            there = "" if len(same) == 1 else f" at {amount_label(amount, amounts)}"
+            parts.append(
+                f"{_VERDICTS[verdict]} the best other method {until} ({lead['mean']:.3g} against "
+                f"{best['mean']:.3g}{unit} of {method_name(best['method'])}{there})"
+            )
+        found[target] = f"{words}{_CALLED[steps[0][1]['method']]} {', '.join(parts)}."
+    return found
+
+
+_VERDICTS = {1: "beats", 0: "is not told apart from", -1: "loses to"}
+
+
+def _verdict(best: Mapping[str, Any], metric: str) -> int:
+    """Whether the lead is better than this method, with a 95 % interval of the paired difference beyond 0."""
+    interval = best["difference"]["interval"]
+    if interval is None or interval[0] <= 0 <= interval[1]:
+        return 0
+    return 1 if (interval[1] < 0) == (metric in ERRORS) else -1
+
+
+def _until(first: float, last: float, tried: Sequence[float], amounts: str) -> str:
+    """For which amounts of labels, in words."""
+    if first == last:
+        return f"at {amount_label(first, amounts)}"
+    if (first, last) == (tried[0], tried[-1]):
+        return f"at every amount, {amount_label(first, amounts)} to {amount_label(last, amounts)},"
+    if last == tried[-1]:
+        return f"from {amount_label(first, amounts)} on"
+    return f"from {amount_label(first, amounts)} to {amount_label(last, amounts)}"
 
 
 def lead_and_rival(
@@ -255,15 +289,24 @@ def _mean(
     values: dict[str, float], results: Sequence[dict[str, Any]], target: str, metric: str, amount: float,
     method: str, factor: float, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
+    """Over sessions, their interval by drawing sessions; of one session by drawing blocks of its test time."""
     numbers = np.array(list(values.values())) * factor
     if len(numbers) > 1:
         return {"mean": float(numbers.mean()), "interval": _bootstrap(numbers, seed)}
-    own = next(
-        r["scores"][target][metric]["interval"]
+    own = [
+        r["scores"][target][metric]
         for r in results
-        if r["amount"] == amount and r["method"] == method and target in r["scores"]
-    )
-    return {"mean": float(numbers.mean()), "interval": None if own is None else [factor * x for x in own]}
+        if r["amount"] == amount and r["method"] == method and metric in r["scores"].get(target, {})
+    ]
+    interval = own[0]["interval"] if len(own) == 1 else None
+    if len(own) > 1 and all(one.get("draws") for one in own):  # the mean over seeds of each draw of blocks
+        together = np.mean([np.array(one["draws"], float) for one in own], axis=0)
+        together = together[np.isfinite(together)]
+        interval = [float(x) for x in np.quantile(together, [0.025, 0.975])] if len(together) else None
+    return {
+        "mean": float(numbers.mean()),
+        "interval": None if interval is None else [factor * x for x in interval],
+    }
 
 
 def _difference(

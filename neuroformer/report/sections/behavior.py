@@ -10,7 +10,7 @@ from neuroformer.decoding.learning_curve import (
     lead_of,
     method_name,
     panels_of,
-    sentence,
+    sentences,
 )
 from neuroformer.report.blocks import (
     Block,
@@ -52,9 +52,7 @@ SECTION = Section(slug="behavior", title="Behaviour of a new animal", blocks=blo
 
 def verdicts(found: Fewshot) -> Iterator[str]:
     """The sentence of each variable."""
-    for target in found.targets:
-        rows = [row for row in found.rows if row["target"] == target]
-        text = sentence(rows, unit=found.unit_of(rows[0]), amounts=found.amounts)
+    for text in sentences(found.rows, units=found.units, amounts=found.amounts).values():
         yield text[:1].upper() + text[1:]
 
 
