@@ -11,7 +11,9 @@
 - *What only labels could tell* (the behaviour readout's embedding, tuning to context) is regressed in the same way and
   shrunk to the mean of known units by what the whole procedure was worth for known sessions treated as new.
 
-What is common to a session (its embeddings, shared history) is the mean of the known sessions'; full couplings are 0.
+What is common to a session (its embeddings, shared history) is the mean of the known sessions'. Full couplings are
+weights on the other units' traces and are fitted with the output weights, under a normal prior as wide as known
+couplings.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from neuroformer.training.unit_encoder.outputs import (
     fit_outputs,
     output_features,
     set_outputs,
+    with_pairs,
 )
 from neuroformer.training.unit_encoder.ridge import Ridge
 
@@ -42,6 +45,7 @@ MOST_BINS = 20_000
 TRIAL_BINS = 4_000
 """Training bins on which embeddings are compared."""
 _MOST_CELLS = 60_000_000  # (bin, unit, function) of the own histories that are held at once
+_MOST_WORK = 1e11  # bins · units · weights², as many multiplications as a step of Newton's method takes
 _DRAWS = 2
 _ROUNDS = 4
 
@@ -67,6 +71,7 @@ class UnitEncoder:
 
     Attributes:
         prior: of the output weights.
+        pair_variance: (H,) of full couplings; empty where they are low-rank.
         output_scale: (D,) typical size of the output weights, as inputs of regressions.
         first: statistics → embeddings of events.
         again: statistics and output weights → embeddings of events.
@@ -79,6 +84,7 @@ class UnitEncoder:
     """
 
     prior: OutputPrior
+    pair_variance: np.ndarray
     output_scale: np.ndarray
     first: Ridge
     again: Ridge
@@ -93,6 +99,7 @@ class UnitEncoder:
         """Builtins only, for the checkpoint."""
         return {
             "prior": {"mean": self.prior.mean.tolist(), "covariance": self.prior.covariance.tolist()},
+            "pair_variance": self.pair_variance.tolist(),
             "output_scale": self.output_scale.tolist(),
             "first": self.first.state(),
             "again": self.again.state(),
@@ -109,6 +116,7 @@ class UnitEncoder:
         """Rebuild from `state()`."""
         return cls(
             prior=OutputPrior(**{name: np.asarray(value, float) for name, value in state["prior"].items()}),
+            pair_variance=np.asarray(state["pair_variance"], float),
             output_scale=np.asarray(state["output_scale"], float),
             first=Ridge.from_state(state["first"]),
             again=Ridge.from_state(state["again"]),
@@ -182,8 +190,12 @@ class UnitEncoder:
                     break
                 best, best_outputs, rounds = embeddings, found, rounds + 1
         set_inputs(model, rows, best)
-        features = output_features(model, data, recording, training_pieces(recording, most_bins))
-        outputs = fit_outputs(features, self.prior, rounds=2)
+        prior, pairs = self.prior, bool(len(self.pair_variance))
+        if pairs:
+            prior = with_pairs(prior, self.pair_variance, len(rows))
+            most_bins = max(200, min(most_bins, int(_MOST_WORK // (len(rows) * len(prior.mean) ** 2))))
+        pieces = training_pieces(recording, most_bins)
+        outputs = fit_outputs(output_features(model, data, recording, pieces, pairs=pairs), prior, rounds=2)
         set_outputs(model, session, outputs)
         self._set_others(model, rows, self._inputs(statistics, outputs))
         if model.n_levels > 1:
@@ -202,7 +214,7 @@ class UnitEncoder:
                 tables[name][rows] = torch.as_tensor(value, dtype=tables[name].dtype)
 
     def _inputs(self, statistics: np.ndarray, outputs: Outputs) -> np.ndarray:
-        return np.concatenate([statistics, outputs.mean], 1)
+        return np.concatenate([statistics, outputs.mean[:, : len(self.prior.mean)]], 1)
 
     def _set_others(self, model: Neuroformer, rows: Tensor, inputs: np.ndarray) -> None:
         tables = other_tables(model)

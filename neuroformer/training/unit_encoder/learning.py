@@ -20,7 +20,7 @@ from neuroformer.training.unit_encoder.encoder import (
     other_tables,
     session_tables,
 )
-from neuroformer.training.unit_encoder.outputs import known_outputs, learn_output_prior
+from neuroformer.training.unit_encoder.outputs import known_outputs, learn_output_prior, pair_variance
 from neuroformer.training.unit_encoder.ridge import Ridge, fit_ridge
 
 _REHEARSALS = 5  # sessions that are treated as new
@@ -69,6 +69,7 @@ def _learn(
     }
     return UnitEncoder(
         prior=learn_output_prior(mean, variance),
+        pair_variance=pair_variance(model, sessions.tolist()),
         output_scale=output_scale,
         first=first,
         again=fit_ridge(both, inputs, both_scale, g),

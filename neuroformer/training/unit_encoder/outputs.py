@@ -5,8 +5,11 @@ weights of the units that the model knows have a mean and a covariance, the prio
 by Newton's method (Laplace), as for tuning in `neuroformer.inversion.onboarding`. No label is used: the features are
 those of a model that is shown nothing but events.
 
-Legend: T bins, N units, K history functions, S shared features (state and low-rank latents), D = 1 + K + S weights in
-the order bias, history (shared and own together), state, latents; R directions in which units differ.
+Full couplings can be fitted with them: they are weights on the traces of the other units.
+
+Legend: T bins, N units, H coupling heads, K history functions, S shared features (state, low-rank latents and, where
+wanted, the N·H traces of full couplings), D = 1 + K + S weights in the order bias, history (shared and own together),
+shared features; R directions in which units differ.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from torch import Tensor
 
 from neuroformer.data import Recording, RecordingsModule, Span
 from neuroformer.model import Neuroformer
-from neuroformer.model.coupling import LowRankCoupling
+from neuroformer.model.coupling import FullCoupling, LowRankCoupling, off_diagonal
 from neuroformer.model.filters import banded
 from neuroformer.model.shrinkage import ShrunkWeight
 from neuroformer.model.traces import all_traces
@@ -52,7 +55,7 @@ class OutputFeatures:
     Attributes:
         counts: (T, N) events.
         own: (T, N, K) each unit's history.
-        shared: (T, S) state and latents.
+        shared: (T, S) state and latents, and (heads of a source side by side) all units' coupling traces.
         offset: (T, N) what the log-rate holds beside the weights: full couplings.
     """
 
@@ -60,6 +63,8 @@ class OutputFeatures:
     own: Tensor
     shared: Tensor
     offset: Tensor
+    heads: int = 0
+    """Heads whose traces are in `shared`; a unit's own traces are none of its features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +111,38 @@ def learn_output_prior(mean: np.ndarray, variance: np.ndarray) -> OutputPrior:
 
 
 @torch.no_grad()
+def pair_variance(model: Neuroformer, sessions: Sequence[int]) -> np.ndarray:
+    """(H,) mean square of full couplings over all pairs of some sessions; empty without full couplings."""
+    if not isinstance(model.coupling, FullCoupling):
+        return np.zeros(0)
+    total, n_pairs = torch.zeros(model.coupling.heads, dtype=torch.float64), 0
+    for session in sessions:
+        weight = model.coupling.sessions[session]
+        assert isinstance(weight, ShrunkWeight)
+        off = off_diagonal(weight.mean.shape[-1], weight.mean)
+        total += ((weight.mean.square() + weight.variance) * off).sum((1, 2)).double()
+        n_pairs += int(off.sum())
+    return (total / max(1, n_pairs)).clamp(min=1e-6).numpy()
+
+
+def with_pairs(prior: OutputPrior, variance: np.ndarray, n_units: int) -> OutputPrior:
+    """The prior with that of full couplings (normal about 0, of (H,) variances) from `n_units` sources."""
+    more = np.tile(variance, n_units)
+    size = len(prior.mean)
+    covariance = np.zeros((size + len(more),) * 2)
+    covariance[:size, :size] = prior.covariance
+    covariance[range(size, len(covariance)), range(size, len(covariance))] = more
+    return OutputPrior(mean=np.concatenate([prior.mean, np.zeros(len(more))]), covariance=covariance)
+
+
+@torch.no_grad()
 def output_features(
-    model: Neuroformer, data: RecordingsModule, recording: Recording, spans: Sequence[Span]
+    model: Neuroformer,
+    data: RecordingsModule,
+    recording: Recording,
+    spans: Sequence[Span],
+    *,
+    pairs: bool = False,
 ) -> OutputFeatures:
     """The features of some training bins, from the events before them alone.
 
@@ -116,6 +151,7 @@ def output_features(
         data: reads the bins with the whole context before them.
         recording: the session.
         spans: which bins.
+        pairs: whether traces of full couplings are features; otherwise the couplings as they are go into the offset.
     """
     counts, own, shared, offset = [], [], [], []
     for batch in data.batches_of(recording, spans):
@@ -134,11 +170,20 @@ def output_features(
             parts.append(torch.einsum("hts,shr->thr", over_time, per_bin).flatten(1))
             offset.append(torch.zeros_like(counts[-1]))
         else:
-            mean, variance = model.coupling(weight, blind)
-            offset.append((mean + 0.5 * variance)[0])
+            if pairs:
+                traces = all_traces(blind, model.coupling.kernels(), weight)[0]  # (N, H, T)
+                parts.append(traces.permute(2, 0, 1).flatten(1))
+                offset.append(torch.zeros_like(counts[-1]))
+            else:
+                mean, variance = model.coupling(weight, blind)
+                offset.append((mean + 0.5 * variance)[0])
         shared.append(torch.cat(parts, 1))
     return OutputFeatures(
-        counts=torch.cat(counts), own=torch.cat(own), shared=torch.cat(shared), offset=torch.cat(offset)
+        counts=torch.cat(counts),
+        own=torch.cat(own),
+        shared=torch.cat(shared),
+        offset=torch.cat(offset),
+        heads=model.coupling.heads if pairs and isinstance(model.coupling, FullCoupling) else 0,
     )
 
 
@@ -168,6 +213,9 @@ def fit_outputs(features: OutputFeatures, prior: OutputPrior, *, rounds: int = 0
     for first in range(0, n_units, size):
         unit = slice(first, first + size)
         design = of_shared.unsqueeze(1) + own[:, unit] @ by_part[1]
+        if features.heads:
+            to_self = by_part[2][-n_units * features.heads :].view(n_units, features.heads, -1)[unit]
+            design = design - torch.einsum("tnh,nhr->tnr", _pairs(features)[:, unit], to_self)
         design = design.movedim(1, 0).contiguous()  # (n, T, R)
         events, here = counts[:, unit].mT, base[:, unit].mT
         log_rate = (events.sum(1) + 0.5).log() - here.exp().sum(1).clamp(min=1e-6).log()
@@ -177,6 +225,9 @@ def fit_outputs(features: OutputFeatures, prior: OutputPrior, *, rounds: int = 0
         evidence += float(score.sum())
         variance = _variance(_rate(design, here, z), own[:, unit], shared, inverse)
         for _ in range(rounds):
+            if features.heads:  # no unit is coupled to itself
+                to_self = variance[:, -n_units * features.heads :].view(-1, n_units, features.heads)
+                to_self[range(len(variance)), range(first, first + len(variance))] = 0
             of_own = torch.einsum("tnk,nk->nt", own[:, unit].square(), variance[:, 1 : 1 + n_functions])
             half = 0.5 * (of_own + variance[:, 1 + n_functions :] @ shared.square().mT)
             z, _ = _newton(design, events, here + half, z)
@@ -200,12 +251,26 @@ def set_outputs(model: Neuroformer, session: int, outputs: Outputs) -> None:
         start, stop = stop, stop + weight.mean.shape[1]
         weight.mean[rows] = mean[:, start:stop]
         weight.log_scale[rows] = log_scale[:, start:stop]
+    if isinstance(model.coupling, FullCoupling) and stop < mean.shape[1]:
+        pairs = model.coupling.sessions[session]
+        assert isinstance(pairs, ShrunkWeight)
+        n_units = len(rows)
+        off = off_diagonal(n_units, mean) > 0
+        for table, value in ((pairs.mean, mean), (pairs.log_scale, log_scale)):
+            found = value[:, stop:].view(n_units, n_units, -1).permute(2, 1, 0)  # from [target, source, head]
+            table[:, off] = found[:, off]
 
 
 def _read_outs(model: Neuroformer) -> list[ShrunkWeight]:
     """Weights on shared features, in the order of `OutputFeatures.shared`."""
     found = [] if model.trunk is None else [model.trunk.readout]
     return [*found, model.coupling.target] if isinstance(model.coupling, LowRankCoupling) else found
+
+
+def _pairs(features: OutputFeatures) -> Tensor:
+    """(T, N, H) coupling traces."""
+    n_bins, n_units = features.counts.shape
+    return features.shared[:, -n_units * features.heads :].view(n_bins, n_units, features.heads)
 
 
 def _directions(features: OutputFeatures, prior: OutputPrior) -> np.ndarray:
