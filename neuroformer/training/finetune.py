@@ -100,6 +100,9 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
     encoded: dict[str, Any] = {}
     if config.stages[0] == "encode":
         encoded = {"encoded": encode_new_units(job)}
+        assert job.trained.unit_encoder is not None
+        if len(config.stages) == 1:
+            encoded["untold"] = job.trained.unit_encoder.untold()
     if "bayes" in config.stages:
         infer_new_units(job)
     stages = [stage for stage in config.stages if stage in GRADIENT_MODES]

@@ -41,8 +41,8 @@ def unit_statistics(
 
     Columns: log events per bin; coincidences with the unit's own past through the model's history basis and through
     slow exponential filters (the trunk's; without one, of two and eight coupling windows; and one of a bin);
-    coincidences with the other units' events before (the unit follows) and after (the unit leads) through these filters,
-    and in the same bin; and, where events have amplitudes, the share of each level beside that of the session.
+    coincidences with the other units' events before (the unit follows) and after (the unit leads) through these
+    filters, and in the same bin; and, where events have amplitudes, the share of each level beside that of the session.
 
     Args:
         model: whose filters are used; its weights do not matter.

@@ -133,6 +133,10 @@ class UnitEncoder:
         found = {"embeddings": self.first.gain, "embeddings_again": self.again.gain, **self.trust}
         return found | {f"{name}_from_tuning": ridge.gain for name, ridge in self.tuned.items()}
 
+    def untold(self) -> list[str]:
+        """Tables that events did not tell of known sessions treated as new; they are at the mean of known units."""
+        return [name for name, trust in self.trust.items() if not trust]
+
     @torch.no_grad()
     def encode(
         self,

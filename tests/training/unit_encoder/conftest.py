@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run(folder: Path) -> Path:
     """A model of the two old animals."""
-    words = [f"data.sessions=[{folder}/old_*.h5]", f"out={folder / 'run'}", "optim.steps=40", "val_every=40"]
+    words = [f"data.sessions=[{folder}/old_*.h5]", f"out={folder / 'run'}", "optim.steps=30", "val_every=30"]
     pretrain(build_config(PretrainConfig, words=[*words, *WORDS]))
     return folder / "run"
 
