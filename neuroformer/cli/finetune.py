@@ -16,6 +16,11 @@ def run(config: FinetuneConfig) -> None:
         f"{metrics['steps']} steps in {metrics['seconds']:.0f} s; "
         + ("no validation" if score is None else f"validation {score:.4f} bits/spike")
     )
+    if metrics.get("untold"):
+        print(
+            f"not told by events, at the mean of known units: {', '.join(metrics['untold'])}; what is read out of them "
+            "means nothing before labels are used (stages bayes, units)"
+        )
     print(f"results: {config.out}    next: neuroformer evaluate run={config.out}")
 
 

@@ -50,7 +50,7 @@ def is_per_trial(entry: VariableEntry) -> bool:
 
 def pool_trials(answer: Answer, recording: Recording, trials: Trials) -> Answer:
     """One answer per trial from one per bin: mean of log-probabilities, or of values."""
-    found: dict[str, list[np.ndarray]] = {}
+    found: dict[str, Any] = {}
     spans = recording.part("test")
     for name in ("point", "probability"):
         parts = getattr(answer, name)

@@ -11,6 +11,7 @@ from neuroformer.settings.training import OptimConfig
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
 
 GRADIENT_MODES = ("units", "heads", "full")
+ZERO_GRADIENT_MODES = ("encode", "bayes")
 
 
 @dataclass(kw_only=True)
@@ -27,20 +28,21 @@ class FinetuneConfig:
     """Folder of the new run; every command that reads a pretrain run reads it too."""
     overwrite: bool = False
     """Replace a finished run in `out`."""
-    mode: Literal["bayes", "units", "heads", "full"] = "units"
+    mode: Literal["encode", "bayes", "units", "heads", "full"] = "units"
     """What learns: `units`, only what belongs to the new sessions and their units, so that the model of the old ones
     stays as it is, bit by bit; `heads`, the same and the readouts of behaviour; `full`, everything; `bayes`, the
     tuning of the new units alone and without a gradient step, by Bayes' rule under the prior of the units that the
-    model knows."""
+    model knows; `encode`, all that the model keeps of the new units, inferred from their unlabelled events alone,
+    without a gradient step and without a label."""
     stages: list[str] = field(default_factory=list)
-    """Staged unfreezing: modes one after another, such as [bayes, units, full], the steps shared equally among those
-    that learn by gradient; by default the one mode."""
+    """Staged unfreezing: modes one after another, such as [encode, bayes, units, full], the steps shared equally
+    among those that learn by gradient; by default the one mode."""
     labels: LabelsConfig = field(default_factory=LabelsConfig)
     """How many labels of the new sessions' training part are used."""
     self_training: int = 0
     """Rounds in which the behaviour of training bins without labels is inferred and then used: with `bayes` rounds of
     expectation-maximisation, with gradient modes rounds of training on behaviour drawn from its posterior; 0 uses
-    labels alone."""
+    labels alone. After `encode`, `bayes` itself uses labels alone."""
     variables: dict[str, VariableConfig] = field(default_factory=dict)
     """Variables that the pretrained model lacks and that mode `heads` or `full` adds."""
     split: SplitConfig | None = None
@@ -62,14 +64,24 @@ class FinetuneConfig:
         """Check settings against one another."""
         self.stages = self.stages or [self.mode]
         for stage in self.stages:
-            if stage not in ("bayes", *GRADIENT_MODES):
+            if stage not in (*ZERO_GRADIENT_MODES, *GRADIENT_MODES):
                 raise ValueError(
-                    f"stages: unknown {stage!r}; expected any of bayes, {', '.join(GRADIENT_MODES)}"
+                    f"stages: unknown {stage!r}; expected any of "
+                    + ", ".join((*ZERO_GRADIENT_MODES, *GRADIENT_MODES))
                 )
-        if "bayes" in self.stages[1:]:
-            raise ValueError(f"stages={self.stages}: bayes starts from nothing and can only come first")
+        if "encode" in self.stages[1:]:
+            raise ValueError(f"stages={self.stages}: encode starts from nothing and can only come first")
+        if "bayes" in self.stages[2:] or ("bayes" in self.stages[1:] and self.stages[0] != "encode"):
+            raise ValueError(
+                f"stages={self.stages}: bayes starts from nothing and can only come first, or right after encode"
+            )
         if self.self_training < 0:
             raise ValueError(f"self_training={self.self_training}: expected 0 or more rounds")
+        if self.self_training and self.stages[0] == "encode" and not set(GRADIENT_MODES) & set(self.stages):
+            raise ValueError(
+                f"self_training={self.self_training}: with stages={self.stages} nothing uses it (after encode, bayes "
+                "uses labels alone); use mode=bayes, or add a stage that learns by gradient"
+            )
         if self.variables and not {"heads", "full"} & set(self.stages):
             raise ValueError(
                 "variables: new variables need mode=heads or mode=full, so that their readouts learn"

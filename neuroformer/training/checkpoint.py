@@ -20,6 +20,7 @@ from neuroformer.settings.model import CouplingConfig, HistoryConfig, TrunkConfi
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
 from neuroformer.training.build import build_model
 from neuroformer.training.knowledge import Knowledge
+from neuroformer.training.unit_encoder import UnitEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class TrainedModel:
         version: the version of neuroformer that wrote it.
         step: optimiser steps taken.
         knowledge: what a new animal is decoded with; None where nothing is inverted.
+        unit_encoder: new units from their activity; None after fine-tuning of what all units share, and in checkpoints
+            of before there was one.
     """
 
     model: Neuroformer
@@ -41,6 +44,7 @@ class TrainedModel:
     version: str
     step: int
     knowledge: Knowledge | None = None
+    unit_encoder: UnitEncoder | None = None
 
 
 def load_checkpoint(path: str | Path) -> TrainedModel:
@@ -60,6 +64,7 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
         weights = {k[len(prefix) :]: v for k, v in content["state_dict"].items() if k.startswith(prefix)}
         model.load_state_dict(weights)
         knowledge = Knowledge.from_state(about["knowledge"]) if about.get("knowledge") else None
+        encoder = UnitEncoder.from_state(about["unit_encoder"]) if about.get("unit_encoder") else None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -73,6 +78,7 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
         version=about["version"],
         step=int(content.get("global_step", 0)),
         knowledge=knowledge,
+        unit_encoder=encoder,
     )
 
 
@@ -117,6 +123,8 @@ def save_model(
     vocabulary: Vocabulary,
     settings: dict[str, Any],
     knowledge: Knowledge | None,
+    unit_encoder: UnitEncoder | None,
+    validation: dict[str, float],
 ) -> None:
     """Write a model that no training step has touched as best.ckpt and last.ckpt of a run."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,8 +137,9 @@ def save_model(
             "vocabulary": vocabulary.state(),
             "n_levels": model.n_levels,
             "events_trained": 0,
-            "validation": {},
+            "validation": validation,
             "knowledge": None if knowledge is None else knowledge.state(),
+            "unit_encoder": None if unit_encoder is None else unit_encoder.state(),
         },
     }
     for name in ("best", "last"):
@@ -138,10 +147,12 @@ def save_model(
             torch.save(content, temporary)
 
 
-def add_knowledge(path: Path, knowledge: Knowledge) -> None:
+def add_knowledge(path: Path, knowledge: Knowledge | None, unit_encoder: UnitEncoder | None) -> None:
     """Write what was learned after training into a checkpoint."""
     content = read_checkpoint(path)
-    content["neuroformer"]["knowledge"] = knowledge.state()
+    for name, part in (("knowledge", knowledge), ("unit_encoder", unit_encoder)):
+        if part is not None:
+            content["neuroformer"][name] = part.state()
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
 

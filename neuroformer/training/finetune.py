@@ -1,12 +1,14 @@
 """Fine-tuning: new sessions in a pretrained model.
 
 The vocabulary grows by the new sessions; their units get fresh embeddings (POYO's recipe for a new animal:
-Azabou et al. 2023, arXiv 2310.16046, section 2.4), their tuning is inferred by Bayes, or both, in stages. With modes
-`bayes` and `units` what belongs to other sessions stays as it is, bit by bit.
+Azabou et al. 2023, arXiv 2310.16046, section 2.4), are encoded from their unlabelled events, get tuning by Bayes, or
+all of it, in stages. With modes `encode`, `bayes` and `units` what belongs to other sessions stays as it is, bit by
+bit.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +29,11 @@ from neuroformer.files import RunFolder
 from neuroformer.inversion.filtering import forward, sample_path
 from neuroformer.inversion.likelihood import grid_log_likelihood
 from neuroformer.inversion.onboarding import hold_labels, infer_tuning, set_tuning
+from neuroformer.metrics import bits_per_spike
 from neuroformer.model import Neuroformer
+from neuroformer.model.observation import poisson_log_likelihood
 from neuroformer.settings.data import DataConfig
-from neuroformer.settings.finetune import FinetuneConfig, finetune_data
+from neuroformer.settings.finetune import GRADIENT_MODES, FinetuneConfig, finetune_data
 from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.build import build_model, session_shape
 from neuroformer.training.checkpoint import (
@@ -41,7 +45,8 @@ from neuroformer.training.checkpoint import (
     task_config,
 )
 from neuroformer.training.knowledge import Knowledge, learn_knowledge, other_inputs
-from neuroformer.training.run import check_trainer_keys, drop_results, fit
+from neuroformer.training.run import check_trainer_keys, drop_results, epochs, fit
+from neuroformer.training.unit_encoder import tune_encoded
 
 
 @dataclass(kw_only=True)
@@ -83,33 +88,49 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
         The content of metrics.json.
 
     Raises:
-        UserError: for bad files or settings; modes `bayes` and `units` with sessions that the model knows already.
+        UserError: for bad files or settings; modes `encode`, `bayes` and `units` with sessions that the model knows
+            already.
     """
     check_trainer_keys(config.trainer)
     job = _prepare(config)
     folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
     if config.overwrite:
         drop_results(folder.path)
-    stages = list(config.stages)
-    if stages[0] == "bayes":
+    started = time.monotonic()
+    encoded: dict[str, Any] = {}
+    if config.stages[0] == "encode":
+        encoded = {"encoded": encode_new_units(job)}
+        assert job.trained.unit_encoder is not None
+        if len(config.stages) == 1:
+            encoded["untold"] = job.trained.unit_encoder.untold()
+    if "bayes" in config.stages:
         infer_new_units(job)
-        stages = stages[1:]
+    stages = [stage for stage in config.stages if stage in GRADIENT_MODES]
     run = _run_settings(job)
     if not stages:
+        validation = validate(job.model, job.data)
         save_model(
             folder.path / "checkpoints",
             model=job.model,
             vocabulary=job.data.vocabulary,
             settings=asdict(run),
-            knowledge=job.knowledge,
+            # Without a stage that uses labels, none is learned from.
+            knowledge=job.knowledge if "bayes" in config.stages else job.trained.knowledge,
+            unit_encoder=job.trained.unit_encoder,
+            validation=validation,
         )
-        metrics: dict[str, Any] = {"stages": config.stages, "steps": 0, "val_bits_per_spike": None}
+        metrics: dict[str, Any] = {
+            "stages": config.stages,
+            "steps": 0,
+            "seconds": time.monotonic() - started,
+            "val_bits_per_spike": validation.get("bits_per_spike"),
+            **encoded,
+        }
         folder.finish(metrics)
         return metrics
-    steps = max(1, config.optim.steps // len(stages))
     for k, stage in enumerate(stages):
         hooks = freeze(job.model, stage, n_sessions=job.n_sessions, n_rows=job.n_rows)
-        optim = replace(config.optim, steps=steps)
+        optim = replace(config.optim, steps=_stage_steps(config))
         if config.self_training:
             draw_behaviour(job, seed=config.seed + k)
         metrics = fit(
@@ -118,6 +139,9 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
             data=job.data,
             folder=folder,
             before=job.trained.knowledge,
+            # What all units share must be as it was when the encoder was learned.
+            unit_encoder=None if {"heads", "full"} & set(config.stages) else job.trained.unit_encoder,
+            more=encoded,
         )
         for hook in hooks:
             hook.remove()
@@ -127,6 +151,11 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
 def _prepare(config: FinetuneConfig) -> _Job:
     """Read the run, open the sessions, and make room for them."""
     trained = load_checkpoint(checkpoint_path(config.run, config.checkpoint))
+    if config.stages[0] == "encode" and trained.unit_encoder is None:
+        raise UserError(
+            f"mode=encode: the checkpoint of {config.run} holds no unit encoder (it was fine-tuned with heads or "
+            "full, or written before there was one); start from its pretrained run, pretrain again, or use mode=units"
+        )
     model, vocabulary = trained.model, trained.vocabulary
     n_sessions, n_rows = len(vocabulary), vocabulary.n_rows
     settings = finetune_data(config, data_config(trained.settings["data"]))
@@ -135,14 +164,14 @@ def _prepare(config: FinetuneConfig) -> _Job:
     data = RecordingsModule(
         config=settings,
         context_bins=model.context,
-        batches_per_epoch=min(config.val_every, max(1, config.optim.steps // len(config.stages))),
+        batches_per_epoch=epochs(_stage_steps(config), config.val_every)[1],
         vocabulary=vocabulary,
     )
     new = list(vocabulary)[n_sessions:]
     names = {entry.session_id for entry in new}
     known = [r.session_id for r in data.recordings if r.session_id not in names]
-    if known and {"bayes", "units"} & set(config.stages):
-        stage = next(s for s in config.stages if s in ("bayes", "units"))
+    if known and {"encode", "bayes", "units"} & set(config.stages):
+        stage = next(s for s in config.stages if s in ("encode", "bayes", "units"))
         raise UserError(
             f"mode={stage}: session {known[0]!r} is in the model of {config.run} already; leave it out, or "
             "use mode=full"
@@ -156,6 +185,11 @@ def _prepare(config: FinetuneConfig) -> _Job:
     for entry in new:
         model.add_session(session_shape(entry))
     return _Job(config=config, trained=trained, model=model, data=data, n_sessions=n_sessions, n_rows=n_rows)
+
+
+def _stage_steps(config: FinetuneConfig) -> int:
+    """Steps of each stage that learns by gradient."""
+    return max(1, config.optim.steps // max(1, sum(stage in GRADIENT_MODES for stage in config.stages)))
 
 
 def _with_variables(config: FinetuneConfig, settings: DataConfig, trained: TrainedModel) -> Neuroformer:
@@ -181,6 +215,38 @@ def _with_variables(config: FinetuneConfig, settings: DataConfig, trained: Train
     return model.eval()
 
 
+def encode_new_units(job: _Job) -> dict[str, Any]:
+    """Stage `encode`: all that the model keeps of the new units, from their events alone; what was done, by session."""
+    encoder = job.trained.unit_encoder
+    assert encoder is not None
+    found = {}
+    for k, recording in enumerate(job.data.recordings):
+        rng = np.random.default_rng([job.config.seed, k])
+        found[recording.session_id] = asdict(encoder.encode(job.model, job.data, recording, rng=rng))
+    return found
+
+
+@torch.no_grad()
+def validate(model: Neuroformer, data: RecordingsModule) -> dict[str, float]:
+    """Pooled bits per spike of the validation part, as training reports them; nothing where it holds no event."""
+    model.eval()
+    log_likelihood, null, events = 0.0, 0.0, 0.0
+    for recording in data.recordings:
+        log_rate = torch.as_tensor(data.vocabulary[recording.session_id].train_rate).log()
+        for _, batch in data.in_order("val", [recording]):
+            found = model.likelihood(batch)
+            counted = batch.scored[:, batch.first_scored :, None] & batch.unit_mask[:, None]
+            log_likelihood += float(found.cells.double().sum())
+            null += float(
+                (
+                    poisson_log_likelihood(log_rate.expand(found.counts.shape), found.counts.double())
+                    * counted
+                ).sum()
+            )
+            events += float(found.counts.sum())
+    return {"bits_per_spike": bits_per_spike(log_likelihood, null, events)} if events else {}
+
+
 def infer_new_units(job: _Job) -> None:
     """Stage `bayes`: the tuning of the new sessions' units.
 
@@ -200,6 +266,12 @@ def infer_new_units(job: _Job) -> None:
             raise UserError(
                 f"{recording.session.path}: has no {missing[0]!r}, which mode=bayes needs; use mode=units"
             )
+        session = job.data.vocabulary.index(recording.session_id)
+        if job.config.stages[0] == "encode":
+            tune_encoded(job.model, job.data, recording, grid, knowledge.prior)
+            assert job.trained.unit_encoder is not None
+            job.trained.unit_encoder.encode_tuned(job.model, session)
+            continue
         tuning = infer_tuning(
             job.model,
             recording,
@@ -209,7 +281,6 @@ def infer_new_units(job: _Job) -> None:
             rounds=job.config.self_training,
             evidence=knowledge.evidence,
         )
-        session = job.data.vocabulary.index(recording.session_id)
         set_tuning(job.model, job.model.rows(session), tuning)
 
 

@@ -32,6 +32,7 @@ from neuroformer.training.checkpoint import add_knowledge, load_checkpoint, read
 from neuroformer.training.knowledge import Knowledge, learn_knowledge, learn_readouts, warm_start
 from neuroformer.training.log_file import LogFile
 from neuroformer.training.module import PretrainModule
+from neuroformer.training.unit_encoder import UnitEncoder, learn_unit_encoder
 
 # What the run sets itself, and the key to change instead.
 _OWN_TRAINER_KEYS = {
@@ -74,12 +75,14 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
     model = build_model(config.model, data.vocabulary)
     if data.vocabulary.variables and config.resume is None:
         warm_start(model, data)
-    return fit(config, model=model, data=data, folder=folder)
+    return fit(config, model=model, data=data, folder=folder, learn_encoder=True)
 
 
 def _read(config: PretrainConfig, context: int) -> RecordingsModule:
     return RecordingsModule(
-        config=config.data, context_bins=context, batches_per_epoch=_steps_per_epoch(config)[1]
+        config=config.data,
+        context_bins=context,
+        batches_per_epoch=epochs(config.optim.steps, config.val_every)[1],
     )
 
 
@@ -110,6 +113,9 @@ def fit(
     data: RecordingsModule,
     folder: RunFolder,
     before: Knowledge | None = None,
+    unit_encoder: UnitEncoder | None = None,
+    learn_encoder: bool = False,
+    more: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a model that is built already; the rest as `pretrain`.
 
@@ -119,8 +125,11 @@ def fit(
         data: its sessions.
         folder: for the results.
         before: what was known of behaviour before.
+        unit_encoder: to be kept with the model.
+        learn_encoder: learn one from the sessions of `data` instead, which are all that the model knows.
+        more: further entries of metrics.json.
     """
-    n_epochs, per_epoch = _steps_per_epoch(config)
+    n_epochs, per_epoch = epochs(config.optim.steps, config.val_every)
     module = PretrainModule(
         model=model,
         vocabulary=data.vocabulary,
@@ -221,22 +230,20 @@ def fit(
         "device": str(trainer.strategy.root_device),
         "torch": torch.__version__,
         "seed": config.seed,
+        **(more or {}),
     }
     if trainer.is_global_zero:
-        _add_knowledge(config, data, (best.best_model_path, last.best_model_path), before)
+        paths = {Path(path) for path in (best.best_model_path, last.best_model_path) if path}
+        readouts = learn_readouts(data, config.linear_readout)
+        for path in sorted(paths):
+            trained = load_checkpoint(path).model
+            known = learn_knowledge(trained, data, before, readouts) if data.vocabulary.variables else None
+            if learn_encoder:
+                unit_encoder = learn_unit_encoder(trained, data, seed=config.seed)
+                metrics["unit_encoder"] = unit_encoder.gains()
+            add_knowledge(path, known, unit_encoder)
         folder.finish(metrics)
     return metrics
-
-
-def _add_knowledge(
-    config: PretrainConfig, data: RecordingsModule, paths: tuple[str, ...], before: Knowledge | None
-) -> None:
-    readouts = learn_readouts(data, config.linear_readout)
-    for path in {Path(path) for path in paths if path}:
-        if data.vocabulary.variables and (
-            found := learn_knowledge(load_checkpoint(path).model, data, before, readouts)
-        ):
-            add_knowledge(path, found)
 
 
 def check_resume(config: PretrainConfig, vocabulary: Vocabulary) -> None:
@@ -287,10 +294,10 @@ def check_trainer_keys(settings: dict[str, Any]) -> None:
             raise UsageError(f"trainer.{key}: Lightning's Trainer has no such setting{hint}")
 
 
-def _steps_per_epoch(config: PretrainConfig) -> tuple[int, int]:
+def epochs(steps: int, val_every: int) -> tuple[int, int]:
     """Training epochs, each ended by a validation, and steps in each; steps are rounded up to whole epochs."""
-    n_epochs = math.ceil(config.optim.steps / config.val_every)
-    return n_epochs, math.ceil(config.optim.steps / n_epochs)
+    n_epochs = math.ceil(steps / val_every)
+    return n_epochs, math.ceil(steps / n_epochs)
 
 
 def _wandb(config: PretrainConfig, folder: RunFolder) -> Logger:

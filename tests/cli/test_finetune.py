@@ -21,6 +21,16 @@ def test_a_new_session_is_added(
     assert f"next: neuroformer evaluate run={tmp_path}" in printed
 
 
+def test_encoding_says_what_it_cannot_know(
+    trained: Path, circuit: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"run={trained}", f"sessions=[{circuit('b', seed=1)}]", f"out={tmp_path}", "mode=encode"]
+    assert run_command(COMMAND, [*words, *QUIET]) == 0
+    printed = capsys.readouterr().out
+    assert "0 steps" in printed
+    assert "validation" in printed
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -31,7 +41,7 @@ def test_a_new_session_is_added(
         (
             ["run=RUN", "sessions=[NEW]", "mode=some"],
             2,
-            "mode: found 'some', expected bayes or units or heads or full",
+            "mode: found 'some', expected encode or bayes or units or heads or full",
         ),
         (["run=RUN", "sessions=[NEW]", "trainer.logger=true"], 2, "trainer.logger: set by the run itself"),
     ],
