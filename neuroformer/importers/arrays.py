@@ -11,7 +11,7 @@ from neuroformer.importers.activity import Activity, known_units, read_activity
 from neuroformer.importers.array_file import ArrayFile, finite
 from neuroformer.importers.clocks import read_clock
 from neuroformer.importers.imported import Imported, crop, just_after, tidy_spans
-from neuroformer.importers.mapping import ArrayMapping, Series, Trials
+from neuroformer.importers.mapping import ArrayMapping, Comparison, Series, Trials
 from neuroformer.importers.naming import identify, tidy_name
 from neuroformer.importers.series import blank_all, read_series
 from neuroformer.session import SessionData, TimeSeries
@@ -123,18 +123,50 @@ def _trials(
         table = {"start": start, "stop": stop}
     elif activity.trials is not None:
         table = {"start": activity.trials[:, 0], "stop": activity.trials[:, 1]}
-    elif spec.columns:
-        raise UserError("trials.columns: there are no trials; say where with trials.start or trials.label")
+    elif spec.columns or spec.compare:
+        where = "columns" if spec.columns else "compare"
+        raise UserError(f"trials.{where}: there are no trials; say where with trials.start or trials.label")
     for name, key in spec.columns.items():
         table[name] = _flat(file.array(key, f"trials.columns.{name}"))
+    for name, comparison in spec.compare.items():
+        if name in spec.columns:
+            raise UserError(
+                f"trials.compare.{name}: trials.columns has {name!r} too; give one of them another name"
+            )
+        table[name] = _largest(comparison, file, f"trials.compare.{name}")
     for name, column in table.items():
         if len(column) != len(table["start"]):
-            where = f"trials.{name}" if name == "stop" else f"trials.columns.{name}"
+            part = "compare." if name in spec.compare else "" if name == "stop" else "columns."
+            where = f"trials.{part}{name}"
             raise UserError(
                 f"{where}: has {len(column)} rows for {len(table['start'])} trials, expected one a trial"
             )
     _check_durations("trials", table)
     return table
+
+
+def _largest(spec: Comparison, file: ArrayFile, where: str) -> np.ndarray:
+    """(trials,) label of the largest of several columns; empty where two are equally large or one is missing."""
+    if len(spec.keys) < 2 or len(spec.labels) != len(spec.keys):
+        raise UserError(
+            f"{where}: found {len(spec.keys)} keys and {len(spec.labels)} labels, expected two keys or more and a "
+            "label for each"
+        )
+    columns = [_flat(file.array(key, f"{where}.keys")) for key in spec.keys]
+    for key, column in zip(spec.keys, columns, strict=True):
+        if column.dtype.kind not in "biuf" or column.shape != columns[0].shape or column.ndim != 1:
+            raise UserError(
+                f"{where}.keys: {key!r} has shape {column.shape} and type {column.dtype}, expected a number per trial, "
+                f"as many as {spec.keys[0]!r} has"
+            )
+    values = np.stack([column.astype(float) for column in columns], 1)
+    known = np.isfinite(values).all(1)
+    ranked = np.sort(np.where(known[:, None], values, 0.0), axis=1)
+    clear = known & (ranked[:, -1] > ranked[:, -2])
+    found: np.ndarray = np.where(
+        clear, np.array(spec.labels)[np.where(known[:, None], values, 0.0).argmax(1)], ""
+    )
+    return found
 
 
 def _check_durations(where: str, table: Mapping[str, np.ndarray]) -> None:

@@ -185,6 +185,16 @@ class Series:
 
 
 @dataclass(kw_only=True)
+class Comparison:
+    """Which of several columns is the largest in each trial."""
+
+    keys: list[str] = field(default_factory=list)
+    """Keys of arrays with a row per trial."""
+    labels: list[str] = field(default_factory=list)
+    """What a trial is called in which the first is the largest, the second, and so on; empty where several are."""
+
+
+@dataclass(kw_only=True)
 class Trials:
     """The table of trials."""
 
@@ -202,6 +212,9 @@ class Trials:
     """Factor that turns `start`, `stop` and `duration` into seconds."""
     columns: dict[str, str] = field(default_factory=dict)
     """Further columns by name, each the key of an array with a row per trial."""
+    compare: dict[str, Comparison] = field(default_factory=dict)
+    """Columns that say which of several arrays is the largest, such as the side of the higher contrast:
+    `side: {keys: [contrast_left, contrast_right], labels: [left, right]}`."""
 
 
 @dataclass(kw_only=True)

@@ -241,6 +241,26 @@ def test_frames_and_values_per_trial(tmp_path: Path, rng: np.random.Generator) -
     assert data.trials["choice"].tolist() == ["a", "b"]
 
 
+def test_the_larger_of_two_columns_names_the_trial(tmp_path: Path) -> None:
+    trials = "trials: {start: s, duration: 1, compare: {side: {keys: [l, r], labels: [left, right]}}}\n"
+    arrays = TWO | {"s": [1.0, 2.0, 3.0, 4.0], "l": [0.5, 0.0, 0.25, np.nan], "r": [0.25, 1.0, 0.25, 1.0]}
+    assert convert(tmp_path, SPIKES + trials, **arrays).data.trials["side"].tolist() == [
+        "left",
+        "right",
+        "",
+        "",
+    ]
+    for wrong, message in (
+        ("keys: [l], labels: [left]", r"compare\.side: found 1 keys and 1 labels, expected two"),
+        ("keys: [l, r], labels: [left]", r"compare\.side: found 2 keys and 1 labels"),
+        ("keys: [l, c], labels: [left, right]", r"compare\.side\.keys: 'c' has shape \(2,\)"),
+        ("keys: [l, w], labels: [left, right]", r"compare\.side\.keys: 'w' has shape \(4,\) and type <U1"),
+    ):
+        mapping = SPIKES + "trials: {start: s, duration: 1, compare: {side: {" + wrong + "}}}\n"
+        with pytest.raises(UserError, match=message):
+            convert(tmp_path, mapping, **arrays, c=[1.0, 2.0], w=["a", "b", "c", "d"])
+
+
 def test_trials_from_the_label_of_each_sample_become_intervals(tmp_path: Path) -> None:
     mapping = FRAMES + "trials: {label: k, between: [0]}\nintervals: trials\n"
     data = convert(
