@@ -15,8 +15,10 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/neuroformer demo --config configs/demo.yaml overwrite=true
 
+# A process per core with one thread each: two-threaded torch beside another busy process is many times slower. A file's
+# tests share what they train, so they stay together.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import math
 import time
 from pathlib import Path
@@ -79,7 +80,10 @@ def constant_rate(rate: np.ndarray) -> LogIntensity:
 
 
 def session_glm(run: TrainedRun, recording: Recording, config: GLMConfig) -> PoissonGLM:
-    """The Poisson GLM of a session: fitted on its training part, or read back if that was done since the run began."""
+    """The Poisson GLM of a session: fitted on its training part, or read back if that was done since the run began.
+
+    One that was fitted to other events is never read back: a generated session carries the name of the one it imitates.
+    """
     path = run.glm_path(recording)
     model = run.trained.model.config
     config = dataclasses.replace(
@@ -87,13 +91,26 @@ def session_glm(run: TrainedRun, recording: Recording, config: GLMConfig) -> Poi
         window_s=config.window_s or model.coupling.window_s,
         history_window_s=config.history_window_s or model.history.window_s,
     )
+    wanted = {**dataclasses.asdict(config), "events": _digest(recording)}
     if path.exists() and path.stat().st_mtime >= (run.folder / "config.yaml").stat().st_mtime:
         kept = PoissonGLM.load(path)
-        if kept.settings == dataclasses.asdict(config):
+        if kept.settings == wanted:
             return kept
     glm = fit_glm(recording, config=config)
+    glm.settings = wanted
     glm.save(path)
     return glm
+
+
+def _digest(recording: Recording) -> str:
+    """Stands for the events of the training part."""
+    found = hashlib.sha256()
+    for span in recording.part("train"):
+        tokens = recording.tokens(span)
+        found.update(f"{span.epoch} {span.start} {span.stop}".encode())
+        for values in (tokens.bins, tokens.units):
+            found.update(np.ascontiguousarray(values, np.int64).tobytes())
+    return found.hexdigest()
 
 
 def level_bits(run: TrainedRun, recording: Recording, part: Part) -> tuple[float, float]:
