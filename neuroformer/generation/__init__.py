@@ -1,0 +1,1 @@
+"""Sampling activity from a trained model."""
