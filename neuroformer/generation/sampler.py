@@ -324,7 +324,7 @@ class Sampler:
             raise UserError(
                 f"stream {self.streams[k]}: {float(rate[k]):.3g} events per bin over the last {RUNAWAY_BINS} bins, "
                 f"after {self.n_bins * self.model.bin_s:g} s, {float(self.usual[k]):.3g} in training: the generated "
-                "activity has run away; generate shorter stretches from a real prefix, or train longer or with more data"
+                "activity has run away; generate shorter stretches, or train longer or with more data"
             )
 
 

@@ -42,8 +42,6 @@ class TrunkState:
         self.n_state = trunk.bias.shape[0]
         pools = [pool.weight for pool in trunk.pool if isinstance(pool, nn.Linear)]
         self.pool = torch.cat([w / t.sqrt() for w, t in zip(pools, tau, strict=True)])  # (P, D)
-            [p.weight / math.sqrt(t) for p, t in zip(trunk.pool, tau, strict=True)]
-        )  # (P, D)
         self.decay = torch.exp(-1 / tau).repeat_interleave(self.n_state)  # (P,)
         self.tail = self.decay**self.n_lags
         self.bias = trunk.bias
