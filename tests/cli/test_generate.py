@@ -177,7 +177,7 @@ def test_stretches_of_arrays(with_behavior: Path) -> None:
     assert [s.span for s in stretches] == recording.part("test")
     assert len(stretches[0].streams) == 2
     short = Span(epoch=test.epoch, start=test.start, stop=test.start + 40)
-    middle = Span(epoch=test.epoch, start=test.start + 100, stop=test.start + 700)
+    middle = Span(epoch=test.epoch, start=test.start + 50, stop=test.start + 600)
     places = [(recording, span) for span in (short, middle)]
     together, apart = (
         generate_spans(

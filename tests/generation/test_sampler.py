@@ -226,6 +226,9 @@ def test_activity_that_runs_away_is_refused(
     calm = make_calm(3, state=0, weights=0.0)
     with torch.no_grad():
         calm.bias[1] = 2.0
+        for name, parameter in calm.named_parameters():
+            if name.endswith("log_scale"):
+                parameter.fill_(-20)
     with (
         pytest.warns(UserWarning, match="may be running away"),
         pytest.raises(UserError, match="has run away"),
