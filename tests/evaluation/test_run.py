@@ -1,6 +1,7 @@
 """`evaluate` against a computation of its own with NumPy and SciPy."""
 
 import csv
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +12,18 @@ import pytest
 import torch
 from scipy.stats import poisson
 
+from neuroformer.baselines.glm import PoissonGLM
 from neuroformer.cli.config import build_config
-from neuroformer.data import Span
+from neuroformer.data import Recording, Span
+from neuroformer.data.tokens import Tokens
 from neuroformer.errors import UserError
 from neuroformer.evaluation.blocks import log_likelihood, score_blocks
-from neuroformer.evaluation.run import constant_rate, evaluate
+from neuroformer.evaluation.run import constant_rate, evaluate, session_glm
 from neuroformer.evaluation.trained_run import TrainedRun, load_run
 from neuroformer.files import read_json
 from neuroformer.session import Session
 from neuroformer.settings.evaluation import EvaluateConfig
+from neuroformer.settings.glm import GLMConfig
 
 Evaluated = tuple[Path, dict[str, Any]]
 NULL = "homogeneous_poisson"
@@ -231,3 +235,29 @@ def test_results_are_replaced_only_on_request(evaluated: Evaluated) -> None:
     with pytest.raises(UserError, match="overwrite=true"):
         score(folder)
     assert (folder / "evaluate/metrics.json").exists()
+
+
+def test_a_glm_of_other_events_is_not_read_back(
+    evaluated: Evaluated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = load_run(evaluated[0])
+    recording, config = run.data.recordings[0], GLMConfig(strengths=[0.1])
+    fitted: list[PoissonGLM] = []
+
+    def fit(recording: Recording, *, config: GLMConfig) -> PoissonGLM:
+        fitted.append(PoissonGLM(n_units=1, n_lags=1, n_history=1, settings=dataclasses.asdict(config)))
+        return fitted[-1]
+
+    monkeypatch.setattr("neuroformer.evaluation.run.fit_glm", fit)
+    kept = session_glm(run, recording, config)
+    assert not fitted
+    real = recording.tokens
+
+    def without_one(span: Span) -> Tokens:
+        tokens = real(span)
+        return Tokens(bins=tokens.bins[1:], units=tokens.units[1:], levels=tokens.levels[1:])
+
+    monkeypatch.setattr(recording, "tokens", without_one)
+    monkeypatch.setattr(PoissonGLM, "save", lambda self, path: None)
+    assert session_glm(run, recording, config) is fitted[0]
+    assert kept.n_units > 1
