@@ -191,12 +191,14 @@ class _Layer:
 
     def __init__(self, block: Block) -> None:
         self.heads = block.heads
-        self.norm_attention, self.norm_mlp = block.norm_attention, block.norm_mlp
-        self.qkv, self.out = block.qkv.weight, block.out.weight
         up, _, down = block.mlp
         assert isinstance(up, torch.nn.Linear)
         assert isinstance(down, torch.nn.Linear)
-        self.up, self.down = up, down
+        # The gains of the norms go into the weights behind them.
+        self.qkv = block.qkv.weight * block.norm_attention.weight
+        self.out = block.out.weight
+        self.up, self.up_bias = up.weight * block.norm_mlp.weight, up.bias
+        self.down, self.down_bias = down.weight, down.bias
 
     def __call__(
         self, x: Tensor, cos: Tensor, sin: Tensor, *, cell: Tensor, mask: Tensor, query: Tensor | None
@@ -212,8 +214,7 @@ class _Layer:
             query: (M,) place of each token among the (B · Q) queries; None where these are the same.
         """
         n, width = x.shape
-        norm = self.norm_attention
-        z = F.linear(F.rms_norm(x, (width,), norm.weight, norm.eps), self.qkv).view(n, 3, self.heads, -1)
+        z = F.linear(_normed(x), self.qkv).view(n, 3, self.heads, -1)
         a, b = z[:, :2].chunk(2, dim=-1)  # of queries and keys, (M, 2, H, C / 2)
         rotated = torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
         channels = rotated.shape[-1]
@@ -230,9 +231,13 @@ class _Layer:
             y = F.scaled_dot_product_attention(q, self.keys, self.values, attn_mask=mask)
             y = y.transpose(1, 2).reshape(n_streams * most, width).index_select(0, query)
         x = x + F.linear(y, self.out)
-        z = F.rms_norm(x, (width,), self.norm_mlp.weight, self.norm_mlp.eps)
-        z = F.gelu(F.linear(z, self.up.weight, self.up.bias))
-        return x + F.linear(z, self.down.weight, self.down.bias)
+        z = F.gelu(F.linear(_normed(x), self.up, self.up_bias))
+        return x + F.linear(z, self.down, self.down_bias)
+
+
+def _normed(x: Tensor) -> Tensor:
+    """`nn.RMSNorm` without its gain; on a CPU several times as fast as that for few tokens."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + torch.finfo(x.dtype).eps)
 
 
 def _capacity(n_tokens: int) -> int:
