@@ -121,7 +121,9 @@ class Comparison:
     @property
     def alike_share(self) -> float:
         """Share of the tested units that do not stand out; C / (C + 1) is expected of an exact model."""
-        return float((self.tested & ~self.stands_out).sum() / self.tested.sum()) if self.tested.any() else np.nan
+        return (
+            float((self.tested & ~self.stands_out).sum() / self.tested.sum()) if self.tested.any() else np.nan
+        )
 
 
 def compare(
@@ -201,9 +203,7 @@ def _distance(
     statistic: Statistic, real: tuple[np.ndarray, ...], copies: Sequence[tuple[np.ndarray, ...]]
 ) -> np.ndarray:
     """(N,) mean distance of opposite halves."""
-    found = [
-        statistic.distance(copy[side], real[1 - side]) for copy in copies for side in (0, 1)
-    ]
+    found = [statistic.distance(copy[side], real[1 - side]) for copy in copies for side in (0, 1)]
     return _mean(np.concatenate(found))
 
 

@@ -88,7 +88,9 @@ def moments(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones_like(total), total, total**2, counts, counts**2], 1)
 
 
-def from_moments(sums: np.ndarray, of: Literal["variation", "synchrony", "fano", "correlation"]) -> np.ndarray:
+def from_moments(
+    sums: np.ndarray, of: Literal["variation", "synchrony", "fano", "correlation"]
+) -> np.ndarray:
     """(...,) from sums (..., 3 + 2N) of `moments`; NaN where nothing varies."""
     n, total, squares = (sums[..., k] for k in range(3))
     n_units = (sums.shape[-1] - 3) // 2

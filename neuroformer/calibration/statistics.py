@@ -87,7 +87,9 @@ class Intervals:
         both = (units[1:] == units[:-1]) & (stretch[1:] == stretch[:-1])
         first, unit = bins[:-1][both], units[:-1][both]
         length = np.diff(bins)[both]
-        return _by_block(activity, blocks, first, unit, np.searchsorted(self.edges, length, "right") - 1, self.n)
+        return _by_block(
+            activity, blocks, first, unit, np.searchsorted(self.edges, length, "right") - 1, self.n
+        )
 
     @property
     def n(self) -> int:

@@ -63,6 +63,10 @@ class CalibrateConfig:
         for name in ("splits", "min_events", "paired_units", "horizons"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name}={getattr(self, name)}: expected 2 or more")
+        if self.block_s < self.fano_s:
+            raise ValueError(
+                f"block_s={self.block_s:g}: expected no less than fano_s={self.fano_s:g}, whose windows lie in blocks"
+            )
         if self.copies < 2:
             raise ValueError(f"copies={self.copies}: expected 2 or more, to see how much copies differ")
         if self.exact < 1:
