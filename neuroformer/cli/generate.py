@@ -32,6 +32,11 @@ def run(config: GenerateConfig) -> None:
         f"{found['generated_seconds']:,.1f} s, {config.streams} stream(s): {found['rate_hz']:.3g} events/s per unit "
         f"(real activity there: {found['real_rate_hz']:.3g})"
     )
+    if found["ceiling_hz"] is not None:
+        print(
+            f"ceiling of a unit's rate {found['ceiling_hz']:.4g} Hz: the model expected more in {found['n_lowered']:,} of "
+            f"{found['n_cells']:,} bins × units"
+        )
     print(
         f"generated in {found['seconds']:.1f} s: {found['events_per_second']:,.0f} events/s, "
         f"{found['times_real_time']:.3g} × real time"

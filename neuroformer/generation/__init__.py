@@ -1,5 +1,6 @@
 """Sampling activity from a trained model: events as arrays, and as session files."""
 
+from neuroformer.generation.ceiling import fit_ceiling
 from neuroformer.generation.sampler import Forced, Sampled, Sampler, Sampling
 from neuroformer.generation.session_file import generated_by, generated_session
 from neuroformer.generation.stretches import (
@@ -22,4 +23,5 @@ __all__ = [
     "generate_spans",
     "generated_by",
     "generated_session",
+    "fit_ceiling",
 ]

@@ -12,6 +12,7 @@ from neuroformer.data import Recording, Span
 from neuroformer.errors import UserError
 from neuroformer.evaluation.trained_run import TrainedRun, load_run
 from neuroformer.files import RunFolder
+from neuroformer.generation.ceiling import fit_ceiling
 from neuroformer.generation.sampler import Sampling
 from neuroformer.generation.session_file import generated_session
 from neuroformer.generation.stretches import GenerationOptions, Progress, Stimulus, Stretch, generate_spans
@@ -39,7 +40,10 @@ class Prepared:
 
 
 def generate(
-    config: GenerateConfig, *, command: str = "neuroformer generate", progress: Progress | None = None,
+    config: GenerateConfig,
+    *,
+    command: str = "neuroformer generate",
+    progress: Progress | None = None,
     prepared: Prepared | None = None,
 ) -> dict[str, Any]:
     """Generate and write.
@@ -58,7 +62,9 @@ def generate(
     single = out.suffix == ".h5"
     if single and out.exists() and not config.overwrite:
         raise UserError(f"{out}: exists already; choose another out=FILE, or add overwrite=true")
-    folder = None if single else RunFolder.create(out, overwrite=config.overwrite, command=command, config=config)
+    folder = (
+        None if single else RunFolder.create(out, overwrite=config.overwrite, command=command, config=config)
+    )
     run, recording = prepared.run, prepared.recording
     started = time.perf_counter()
     stretches = generate_spans(
@@ -86,7 +92,10 @@ def generate(
             about=about,
         )
         write_session(file, data, overwrite=config.overwrite)
-    metrics = {**_summary(stretches, recording, taken), "files": [str(file) for file in files]}
+    ceiling = prepared.options.ceilings.get(recording.session_id)
+    summary = _summary(stretches, recording, taken)
+    summary["ceiling_hz"] = None if ceiling is None else ceiling / recording.bin_s
+    metrics = {**summary, "files": [str(file) for file in files]}
     if folder is not None:
         folder.finish(metrics)
     return metrics
@@ -100,7 +109,9 @@ def prepare(config: GenerateConfig) -> Prepared:
     """
     by_file = config.session is not None and Path(config.session).is_file()
     run = load_run(
-        config.run, checkpoint=config.checkpoint, sessions=[config.session] if by_file and config.session else None
+        config.run,
+        checkpoint=config.checkpoint,
+        sessions=[config.session] if by_file and config.session else None,
     )
     recording = _recording(run, None if by_file else config.session)
     model = run.trained.model
@@ -110,7 +121,11 @@ def prepare(config: GenerateConfig) -> Prepared:
             raise UserError(
                 f"condition: {name!r} is no input of this model; it has {', '.join(inputs) or 'none'}, [] gives it none"
             )
-    given = [name for name in (inputs if config.condition is None else config.condition) if name in recording.variables]
+    given = [
+        name
+        for name in (inputs if config.condition is None else config.condition)
+        if name in recording.variables
+    ]
     prefix = None
     if config.prefix_s is not None:
         prefix = round(config.prefix_s / recording.bin_s)
@@ -130,7 +145,9 @@ def prepare(config: GenerateConfig) -> Prepared:
     longest = max(len(span) for span in spans) * recording.bin_s
     for stimulus in stimuli:
         if stimulus.unit in silenced:
-            raise UserError(f"silence and stimulate both name unit {ids[stimulus.unit]!r}; leave it out of one")
+            raise UserError(
+                f"silence and stimulate both name unit {ids[stimulus.unit]!r}; leave it out of one"
+            )
         if stimulus.seconds is not None and stimulus.seconds >= longest:
             raise UserError(
                 f"stimulate: {ids[stimulus.unit]}@{stimulus.seconds:g} comes after the end of every stretch, the longest "
@@ -142,8 +159,14 @@ def prepare(config: GenerateConfig) -> Prepared:
         top_p=config.top_p,
         most_per_bin=config.most_per_bin,
     )
+    ceilings = {}
+    if config.ceiling == "validation":
+        ceilings[recording.session_id] = fit_ceiling(model, run.data, recording)[0]
+    elif config.ceiling != "none":
+        ceilings[recording.session_id] = float(config.ceiling) * recording.bin_s
     options = GenerationOptions(
         sampling=sampling,
+        ceilings=ceilings,
         given=given,
         prefix_bins=prefix,
         silenced=silenced,
@@ -158,7 +181,9 @@ def _recording(run: TrainedRun, session: str | None) -> Recording:
     names = ", ".join(list(found)[:5]) + (", …" if len(found) > 5 else "")
     if session is None:
         if len(found) > 1:
-            raise UserError(f"session: this run has {len(found)} sessions ({names}); name one of them, session=ID")
+            raise UserError(
+                f"session: this run has {len(found)} sessions ({names}); name one of them, session=ID"
+            )
         return run.data.recordings[0]
     if session not in found:
         raise UserError(
@@ -193,6 +218,7 @@ def _about(config: GenerateConfig, prepared: Prepared, stream: int) -> dict[str,
         "imitates": prepared.recording.session_id,
         "stream": stream,
         "condition": prepared.given,
+        "ceiling_per_bin": prepared.options.ceilings.get(prepared.recording.session_id),
         "version": __version__,
     }
 
@@ -206,6 +232,8 @@ def _summary(stretches: list[Stretch], recording: Recording, taken: float) -> di
     return {
         "n_events": n_events,
         "n_forced": int(sum(forced.sum() for stretch in stretches for forced in stretch.forced)),
+        "n_lowered": sum(sum(stretch.n_lowered) for stretch in stretches),
+        "n_cells": n_bins * recording.session.n_units,
         "generated_seconds": seconds,
         "seconds": taken,
         "events_per_second": n_events / taken,

@@ -8,6 +8,7 @@ from the very distribution whose likelihood the model is trained on, without app
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,8 @@ from neuroformer.generation.draws import Uniforms, draw_counts, sharpen
 from neuroformer.generation.stepper import Stepper
 from neuroformer.model import Neuroformer
 
+RUNAWAY, RUNAWAY_BINS = 20, 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -30,7 +33,8 @@ class Sampling:
         temperature: see `sharpen`.
         top_k: see `sharpen`.
         top_p: see `sharpen`.
-        most_per_bin: expected events of one unit in one bin at which sampling is given up; a tenth of it is warned of.
+        most_per_bin: expected events of one unit in one bin at which sampling is given up as running away; a tenth of
+            it is warned of.
     """
 
     temperature: float = 1.0
@@ -133,6 +137,13 @@ class Sampler:
         seeds: (B,) one for each stream, see `stream_seed`.
         sampling: how events are drawn.
         silenced: (chunks, N) bool, units that the model may not let fire.
+        ceiling: (chunks,) expected events of a unit in a bin above which its intensity does not rise; infinite, or None,
+            for the exact model.
+        usual: (chunks,) events per bin of all units in training; `RUNAWAY` times as many over `RUNAWAY_BINS` bins end
+            the sampling. None: not watched.
+
+    Attributes:
+        n_lowered: (B,) cells (bin, unit) of each stream in which the model expected more events than its ceiling.
 
     Example: `Sampler(model, batch, row=[0] * 10, seeds=range(10)).advance(batch)` draws ten continuations of the first
     chunk's history, as long as its scored part, given its stimulus and behaviour. Calling `advance` again with a batch
@@ -149,6 +160,8 @@ class Sampler:
         seeds: Sequence[int],
         sampling: Sampling | None = None,
         silenced: np.ndarray | None = None,
+        ceiling: Sequence[float] | None = None,
+        usual: Sequence[float] | None = None,
     ) -> None:
         """See the class."""
         assert len(row) == len(seeds)
@@ -158,7 +171,14 @@ class Sampler:
         self.streams = np.arange(len(row))
         self.n_bins = 0
         self.warned = False
-        able = batch.unit_mask if silenced is None else batch.unit_mask & ~torch.as_tensor(silenced, device=device)
+        self.n_lowered = np.zeros(len(row), np.int64)
+        self.ceiling = _per_stream(ceiling, self.row)
+        self.usual = _per_stream(usual, self.row)
+        able = (
+            batch.unit_mask
+            if silenced is None
+            else batch.unit_mask & ~torch.as_tensor(silenced, device=device)
+        )
         self.able = able[self.row]
         self.stepper = Stepper(model, batch)
         self.stepper.keep(self.row)
@@ -184,11 +204,18 @@ class Sampler:
         self.stepper.keep(kept)
         self.uniforms.keep(place)
         self.able, self.streams = self.able[kept], self.streams[place]
+        self.usual = None if self.usual is None else self.usual[kept]
+        self.ceiling = None if self.ceiling is None else self.ceiling[kept]
         self.row = torch.as_tensor(row, dtype=torch.long, device=kept.device)
 
     @torch.inference_mode()
     def advance(
-        self, batch: Batch, *, n_bins: int | None = None, forced: Forced | None = None, keep_intensity: bool = False
+        self,
+        batch: Batch,
+        *,
+        n_bins: int | None = None,
+        forced: Forced | None = None,
+        keep_intensity: bool = False,
     ) -> Sampled:
         """Draw the next bins.
 
@@ -222,6 +249,8 @@ class Sampler:
                 record.parts.append((stream, unit, level, put_in))
             self.stepper.push(stream, unit, level)
             self.n_bins += 1
+            if self.n_bins % RUNAWAY_BINS == 0:
+                self._watch_population(record)
         return record.finish(self.streams)
 
     def _draw(
@@ -230,6 +259,11 @@ class Sampler:
         """Stream, unit and level of the events of one bin, and whether each was put in (0 or 1)."""
         n_units, n_levels = log_intensity.shape[1], self.model.n_levels
         intensity = log_intensity.double().exp().masked_fill(~able, 0.0)
+        if self.ceiling is not None:
+            high = intensity > self.ceiling.unsqueeze(1)
+            if bool(high.any()):
+                self.n_lowered[self.streams] += high.sum(1).cpu().numpy()
+                intensity = intensity.minimum(self.ceiling.unsqueeze(1))
         self._watch(intensity)
         intensity = sharpen(
             intensity,
@@ -268,12 +302,35 @@ class Sampler:
         if not most < self.sampling.most_per_bin:  # NaN too
             raise UserError(
                 f"{found}, the limit is most_per_bin={self.sampling.most_per_bin:g}: the generated activity runs away "
-                "from what the model was trained on; generate shorter stretches from a real prefix, train longer or "
-                "with more data, or raise the limit"
+                "from what the model was trained on; give intensities a ceiling (ceiling=validation), generate shorter "
+                "stretches, or train longer or with more data"
             )
         if not self.warned:
             warnings.warn(f"{found}: the generated activity may be running away", stacklevel=4)
             self.warned = True
+
+    def _watch_population(self, record: _Record) -> None:
+        """Refuse a population that has gone to a rate that training knows nothing of."""
+        if self.usual is None or not record.parts:
+            return
+        first = bisect_left(record.bin, self.n_bins - RUNAWAY_BINS)
+        if first == len(record.bin):
+            return
+        stream = torch.cat([part[0][part[3] == 0] for part in record.parts[first:]])
+        rate = torch.bincount(stream, minlength=len(self.usual)) / RUNAWAY_BINS
+        wild = rate > RUNAWAY * self.usual + 1
+        if bool(wild.any()):
+            k = int(wild.nonzero()[0])
+            raise UserError(
+                f"stream {self.streams[k]}: {float(rate[k]):.3g} events per bin over the last {RUNAWAY_BINS} bins, after "
+                f"{self.n_bins * self.model.bin_s:g} s, {float(self.usual[k]):.3g} in training: the generated activity has "
+                "run away; generate shorter stretches from a real prefix, or train longer or with more data"
+            )
+
+
+def _per_stream(values: Sequence[float] | None, row: Tensor) -> Tensor | None:
+    """(B,) float64 of values (chunks,)."""
+    return None if values is None else torch.tensor(values, dtype=torch.float64, device=row.device)[row]
 
 
 def _by_bin(
@@ -284,7 +341,9 @@ def _by_bin(
         return {}
     now = {int(stream): place for place, stream in enumerate(streams)}
     found: dict[int, list[tuple[int, int, int]]] = {}
-    for stream, at, unit, level in zip(forced.stream, forced.bin - start, forced.unit, forced.level, strict=True):
+    for stream, at, unit, level in zip(
+        forced.stream, forced.bin - start, forced.unit, forced.level, strict=True
+    ):
         if 0 <= at < n_bins and int(stream) in now:
             found.setdefault(int(at), []).append((now[int(stream)], int(unit), int(level)))
     return {at: torch.tensor(sorted(events), device=device).T for at, events in found.items()}

@@ -48,7 +48,9 @@ class Stepper:
         if not self.low_rank:
             self.by_slot = torch.cat([self.by_slot, self.coupling_by_slot], 1)
         self._load(batch)
-        self.trunk = None if model.trunk is None else TrunkState(model.trunk, batch, model.event_weight(batch))
+        self.trunk = (
+            None if model.trunk is None else TrunkState(model.trunk, batch, model.event_weight(batch))
+        )
         self._set_weights()
 
     def _load(self, batch: Batch) -> None:
@@ -87,7 +89,9 @@ class Stepper:
             weight = F.pad(self._readout(index), (0, self.n_units - len(model.rows(index))))
             self.readout.append((streams, weight))
         if model.n_levels > 1:
-            self.level_logits = model.level_bias[session].unsqueeze(1) + model.level_unit[rows]  # (B or 1, N, Q)
+            self.level_logits = (
+                model.level_bias[session].unsqueeze(1) + model.level_unit[rows]
+            )  # (B or 1, N, Q)
 
     def _readout(self, session: int) -> Tensor:
         """(F, N): of the features, their squares, the state, its squares."""
@@ -96,11 +100,15 @@ class Stepper:
         if isinstance(coupling, FullCoupling):
             pairs = coupling.sessions[session]
             off = off_diagonal(len(rows), self.bias)
-            parts = [(pairs.mean * off).flatten(0, 1), 0.5 * (pairs.variance * off).flatten(0, 1)]  # (H · N, N)
+            parts = [
+                (pairs.mean * off).flatten(0, 1),
+                0.5 * (pairs.variance * off).flatten(0, 1),
+            ]  # (H · N, N)
             n_pad = self.n_units - len(rows)
             if n_pad:
                 parts = [
-                    F.pad(part.unflatten(0, (-1, len(rows))), (0, 0, 0, n_pad)).flatten(0, 1) for part in parts
+                    F.pad(part.unflatten(0, (-1, len(rows))), (0, 0, 0, n_pad)).flatten(0, 1)
+                    for part in parts
                 ]
         else:
             parts = [coupling.target.mean[rows].mT, 0.5 * coupling.target.variance[rows].mT]

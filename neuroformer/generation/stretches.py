@@ -5,8 +5,9 @@ Nothing is written here; calibration and forecasts ask for events in this way as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from neuroformer.generation.sampler import Forced, Sampled, Sampler, Sampling, h
 from neuroformer.model import Neuroformer
 
 _BLOCK_BINS = 512  # stimulus and behaviour are read for as many bins at once
+
+_Stream = tuple[Tokens, np.ndarray, int, np.ndarray | None]  # the fields of `Stretch` for one stream
 
 Progress = Callable[[int, int], None]
 """Told now and then: bins of all streams, and events, since it was told last."""
@@ -49,6 +52,8 @@ class GenerationOptions:
 
     Attributes:
         sampling: how events are drawn.
+        ceilings: by session, expected events of a unit in a bin above which an intensity does not rise (see
+            `fit_ceiling`); none for the exact model.
         given: variables that the model sees; None: all that it takes as input.
         prefix_bins: bins of real activity before each stretch; None: as far as the model looks back. 0: silence.
         silenced: units that may not fire.
@@ -58,6 +63,7 @@ class GenerationOptions:
     """
 
     sampling: Sampling = Sampling()
+    ceilings: Mapping[str, float] = field(default_factory=dict)
     given: Sequence[str] | None = None
     prefix_bins: int | None = None
     silenced: Sequence[int] = ()
@@ -76,6 +82,7 @@ class Stretch:
         start: left edge of its first bin, seconds on the recording's clock.
         streams: events of each stream, bins counted from the stretch's start.
         forced: of each stream, (E,) bool: whether an event was put in.
+        n_lowered: of each stream, cells (bin, unit) in which the model expected more events than the ceiling.
         log_intensity: of each stream, (T, N) float32, or empty unless asked for.
     """
 
@@ -84,6 +91,7 @@ class Stretch:
     start: float
     streams: tuple[Tokens, ...]
     forced: tuple[np.ndarray, ...]
+    n_lowered: tuple[int, ...]
     log_intensity: tuple[np.ndarray, ...] = ()
 
 
@@ -149,7 +157,7 @@ def generate_spans(
     # Streams of like length go together, so that few end before the others.
     order = sorted(range(len(places)), key=lambda k: -len(places[k][1]))
     jobs = [(k, trial) for k in order for trial in range(n)]
-    streams: dict[tuple[int, int], tuple[Tokens, np.ndarray, np.ndarray | None]] = {}
+    streams: dict[tuple[int, int], _Stream] = {}
     for first in range(0, len(jobs), options.parallel):
         group = jobs[first : first + options.parallel]
         found = _generate(model, vocabulary, places, group, seed, options, given, progress)
@@ -161,8 +169,9 @@ def generate_spans(
             start=float(recording.epochs[span.epoch].time_of(span.start)),
             streams=tuple(streams[k, trial][0] for trial in range(n)),
             forced=tuple(streams[k, trial][1] for trial in range(n)),
+            n_lowered=tuple(streams[k, trial][2] for trial in range(n)),
             log_intensity=tuple(
-                intensity for trial in range(n) if (intensity := streams[k, trial][2]) is not None
+                intensity for trial in range(n) if (intensity := streams[k, trial][3]) is not None
             ),
         )
         for k, (recording, span) in enumerate(places)
@@ -190,7 +199,7 @@ def _generate(
     options: GenerationOptions,
     given: Sequence[str],
     progress: Progress | None,
-) -> list[tuple[Tokens, np.ndarray, np.ndarray | None]]:
+) -> list[_Stream]:
     """Events of the streams (place, number) of a group, which are drawn together."""
     prefix = model.context if options.prefix_bins is None else options.prefix_bins
     horizon = max((model.variables[name].horizon for name in given), default=0)
@@ -220,6 +229,10 @@ def _generate(
         seeds=seeds,
         sampling=options.sampling,
         silenced=_silenced(batch, options.silenced),
+        ceiling=[options.ceilings.get(places[k][0].session_id, math.inf) for k in alive]
+        if options.ceilings
+        else None,
+        usual=[float(vocabulary[places[k][0].session_id].train_rate.sum()) for k in alive],
     )
     forced = _forced(places, group, seeds, options.stimuli, vocabulary)
     parts, bin_ = [], 0
@@ -237,7 +250,8 @@ def _generate(
         batch = batch_at(bin_, alive)
         sampler.keep(left, [alive.index(group[s][0]) for s in left])
     return [
-        _of_stream(parts, s, places[k][0].session.n_units, len(places[k][1])) for s, (k, _) in enumerate(group)
+        _of_stream(parts, s, places[k][0].session.n_units, len(places[k][1]), int(sampler.n_lowered[s]))
+        for s, (k, _) in enumerate(group)
     ]
 
 
@@ -296,9 +310,9 @@ def _forced(
 
 
 def _of_stream(
-    parts: Sequence[tuple[np.ndarray, Sampled]], stream: int, n_units: int, n_bins: int
-) -> tuple[Tokens, np.ndarray, np.ndarray | None]:
-    """One stream's events, which of them were put in, and its log-intensities (T, N) if they were kept."""
+    parts: Sequence[tuple[np.ndarray, Sampled]], stream: int, n_units: int, n_bins: int, n_lowered: int
+) -> _Stream:
+    """One stream's part of what was drawn; log-intensities (T, N) if they were kept."""
     columns: list[tuple[np.ndarray, ...]] = []
     intensity = []
     for streams, part in parts:
@@ -313,6 +327,4 @@ def _of_stream(
     tokens = Tokens(
         bins=bins[inside], units=units[inside].astype(np.int32), levels=levels[inside].astype(np.int16)
     )
-    return tokens, forced[inside], np.concatenate(intensity)[:n_bins] if intensity else None
-
-
+    return tokens, forced[inside], n_lowered, np.concatenate(intensity)[:n_bins] if intensity else None

@@ -40,7 +40,9 @@ class TrunkState:
         tau = trunk.unit.new_tensor(trunk.time_constants)
         n_filters = len(trunk.time_constants)
         self.n_state = trunk.bias.shape[0]
-        self.pool = torch.cat([p.weight / math.sqrt(t) for p, t in zip(trunk.pool, tau, strict=True)])  # (P, D)
+        self.pool = torch.cat(
+            [p.weight / math.sqrt(t) for p, t in zip(trunk.pool, tau, strict=True)]
+        )  # (P, D)
         self.decay = torch.exp(-1 / tau).repeat_interleave(self.n_state)  # (P,)
         self.tail = self.decay**self.n_lags
         self.bias = trunk.bias
@@ -137,7 +139,9 @@ class TrunkState:
         self.at[stream, slot] = self.bin
         self.number[stream, slot] = number
         asked = self.n_tokens[:, None] + torch.arange(most, device=x.device)  # (B, most) number of each query
-        seen = (self.at >= self.bin - self.window).unsqueeze(1) & (self.number.unsqueeze(1) <= asked.unsqueeze(2))
+        seen = (self.at >= self.bin - self.window).unsqueeze(1) & (
+            self.number.unsqueeze(1) <= asked.unsqueeze(2)
+        )
         mask = x.new_zeros(seen.shape).masked_fill_(~seen, -torch.inf).unsqueeze(1)  # (B, 1, most, K)
         self.n_tokens = self.n_tokens + count
         cos, sin = self._rotation()
@@ -163,7 +167,9 @@ class TrunkState:
         """Enlarge the caches until no token within the window, nor another new one, is overwritten."""
         capacity = self.at.shape[1]
         fresh = int((number - self.n_tokens[stream]).max()) + 1
-        if fresh <= capacity and not bool((self.at[stream, number % capacity] >= self.bin - self.window).any()):
+        if fresh <= capacity and not bool(
+            (self.at[stream, number % capacity] >= self.bin - self.window).any()
+        ):
             return
         larger = _capacity(capacity + fresh)
         row, old = (self.at > _LONG_AGO).nonzero(as_tuple=True)
@@ -226,7 +232,9 @@ class _Layer:
             y = y.transpose(1, 2).reshape(n, width)
         else:
             n_streams, _, most, _ = mask.shape
-            padded = x.new_zeros(n_streams * most, width).index_copy_(0, query, rotated[:, 0].reshape(n, width))
+            padded = x.new_zeros(n_streams * most, width).index_copy_(
+                0, query, rotated[:, 0].reshape(n, width)
+            )
             q = padded.view(n_streams, most, self.heads, channels).transpose(1, 2)
             y = F.scaled_dot_product_attention(q, self.keys, self.values, attn_mask=mask)
             y = y.transpose(1, 2).reshape(n_streams * most, width).index_select(0, query)

@@ -44,6 +44,9 @@ class GenerateConfig:
     """Only this many units, the likeliest, may fire in a bin; they take over the events of the others."""
     top_p: float | None = None
     """Only the likeliest units that together expect this share of a bin's events may fire."""
+    ceiling: str = "validation"
+    """Highest intensity of a unit in Hz. `validation`: the one that real events of the validation part support best;
+    `none`: the exact model, whose intensities have no end and may run away; or a number."""
     seed: int = 0
     """Seed of all random numbers."""
     silence: list[str] = field(default_factory=list)
@@ -72,6 +75,13 @@ class GenerateConfig:
         ):
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name}={value:g}: expected a number above 0")
+        if self.ceiling not in ("validation", "none"):
+            try:
+                above = float(self.ceiling) > 0
+            except ValueError:
+                above = False
+            if not above:
+                raise ValueError(f"ceiling={self.ceiling}: expected validation, none, or Hz above 0")
         for name, count in (("streams", self.streams), ("parallel", self.parallel), ("top_k", self.top_k)):
             if count is not None and count < 1:
                 raise ValueError(f"{name}={count}: expected 1 or more")
