@@ -1,19 +1,20 @@
 """Generated against recorded halves, beside recorded halves against one another.
 
-The blocks of time are dealt at random into halves A and B, many times. `floor` is the distance of the recording's half A
-from its half B. The distance of a copy's half A from the recording's half B (and of B from A) compares as much data, as
-far apart in time, under stimuli as unlike; a copy that is drawn from the very process of the recording has it from the
-same distribution. A unit is *within the band* if that distance, averaged over splits and copies, is at most the 95 %
-quantile of its floor over splits.
+The blocks of time are dealt at random into halves A and B, many times. `floor` is the distance of the recording's
+half A from its half B. The distance of a copy's half A from the recording's half B (and of B from A) compares as much
+data, as far apart in time, under stimuli as unlike; a copy that is drawn from the very process of the recording has it
+from the same distribution. A unit is *within the band* if that distance, averaged over splits and copies, is at most the
+95 % quantile of its floor over splits.
 
-How many units of an exact model are within the band depends on the statistic, on the amount of data and on how long the
-activity remembers (halves of one recording share what lasts longer than a block, copies do not). It is measured: each of
-some copies takes the place of the recording against the other copies, which are as exact a model of it as can be.
+How many units of an exact model are within the band depends on the statistic, on the amount of data and on how long
+the activity remembers (halves of one recording share what lasts longer than a block, copies do not). It is measured:
+each of some copies takes the place of the recording against the other copies, which are as exact a model of it as can
+be.
 
-The band is as wide as half the recording makes it: units can be within it though the model is wrong. A sharper test looks
-at whole copies. If the model is exact, the recording and its C copies are exchangeable, and the recording is the one that
-lies farthest from all others together in 1 of C + 1 cases (a Monte Carlo test; Besag and Clifford 1989, Biometrika
-76:633). A unit *stands out* if it is.
+The band is as wide as half the recording makes it: units can be within it though the model is wrong. A sharper test
+looks at whole copies. If the model is exact, the recording and its C copies are exchangeable, and the recording is the
+one that lies farthest from all others together in 1 of C + 1 cases (a Monte Carlo test; Besag and Clifford 1989,
+Biometrika 76:633). A unit *stands out* if it is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Drift: statistics of free-running activity by the time since its real past ended.
 
-Time is cut into classes that grow by a constant factor. In each, generated and recorded activity are those of the same
-bins of all stretches. The band is the range that recorded pieces of time reach that together are as long as the class is
-in all stretches, drawn from anywhere in the recording.
+Time is cut into classes that grow by a constant factor. In each, generated and recorded activity are those of the
+same bins of all stretches. The band is the range that recorded pieces of time reach that together are as long as the
+class is in all stretches, drawn from anywhere in the recording.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from neuroformer.calibration.activity import Activity, Blocks
-from neuroformer.calibration.statistics import cumulative, kolmogorov_smirnov, sum_by
+from neuroformer.calibration.statistics import cumulative, kolmogorov_smirnov, log_ratio, sum_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Moments:
     `variation`: sd(S) / mean(S), the coefficient of variation. `synchrony`: var(S) / Σ_i var(x_i), 1 for units that
     have nothing in common (Golomb 2007, Scholarpedia 2(1):1347, has 1/N² of it under a root). `fano`: Σ_i var(x_i) /
     Σ_i mean(x_i). `correlation`: mean over pairs of cov(x_i, x_j), over mean of var(x_i), that is
-    (synchrony − 1) / (N − 1). The distance is the absolute difference.
+    (synchrony − 1) / (N − 1). The distance is |log a − log b|, of correlations |a − b|.
     """
 
     width: int
@@ -77,8 +77,8 @@ class Moments:
         return from_moments(sums, self.of)[..., None]
 
     def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """|a − b|."""
-        return np.abs(a - b)[..., 0]
+        """|log a − log b|, of correlations |a − b|."""
+        return np.abs(a - b)[..., 0] if self.of == "correlation" else log_ratio(a, b)[..., 0]
 
 
 def moments(counts: np.ndarray) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 If events come with intensity λ(t), the times Λ = ∫ λ of the events are those of a Poisson process of rate 1, so the
 steps τ between them are exponential and 1 − e^−τ is uniform (Brown et al. 2002, Neural Computation 14:325). In bins the
-intensity is only known for whole bins, and taking every event at the end of its bin is wrong where λ per bin is not small
-(Haslinger, Pipa and Brown 2010, Neural Computation 22:2477). Here counts in a bin are Poisson given the bins before it,
-which is the same as a process of constant intensity within the bin; its events are uniform in it. So each event is put
-at a uniformly drawn place of its bin, and the steps are exponential exactly, not nearly. Another seed draws other places.
-Stretches are laid end to end in rescaled time; the step after the last event is not complete and not used.
+intensity is only known for whole bins, and taking every event at the end of its bin is wrong where λ per bin is not
+small (Haslinger, Pipa and Brown 2010, Neural Computation 22:2477). Here counts in a bin are Poisson given the bins
+before it, which is the same as a process of constant intensity within the bin; its events are uniform in it. So each
+event is put at a uniformly drawn place of its bin, and the steps are exponential exactly, not nearly. Another seed
+draws other places. Stretches are laid end to end in rescaled time; the step after the last event is not complete and not used.
 """
 
 from __future__ import annotations

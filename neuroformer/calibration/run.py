@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from neuroformer.decoding.arrays import read_trials
 from neuroformer.errors import UserError
 from neuroformer.evaluation.trained_run import TrainedRun, load_run
 from neuroformer.files import RunFolder, atomic_path
+from neuroformer.generation.ceiling import fit_ceiling
 from neuroformer.generation.stretches import GenerationOptions, generate_spans
 from neuroformer.plotting import save_figure
 from neuroformer.settings.calibrate import CalibrateConfig
@@ -59,9 +61,9 @@ def calibrate(
     started = time.monotonic()
     metrics: dict[str, Any] = {"part": config.part, "bin_s": run.data.config.bin_s, "sessions": {}}
     for recording, spans, trials in jobs:
-        found = calibrate_recording(run, recording, spans, trials, config, progress)
+        found, ceiling_hz = calibrate_recording(run, recording, spans, trials, config, progress)
         name = recording.session_id
-        metrics["sessions"][name] = found.table()
+        metrics["sessions"][name] = {"ceiling_hz": ceiling_hz, **found.table()}
         _write_units(folder.path / f"per_unit_{name}.csv", found, run.trained.vocabulary[name].unit_ids)
         _write_arrays(folder.path / f"calibration_{name}.npz", found)
         save_figure(draw_page(found), folder.figures / f"calibration_{name}.png", dpi=120)
@@ -77,8 +79,8 @@ def calibrate_recording(
     trials: Trials | None,
     config: CalibrateConfig,
     progress: Progress | None = None,
-) -> Findings:
-    """Generate stretches of one recording and compare them.
+) -> tuple[Findings, float | None]:
+    """Generate stretches of one recording and compare them; also the ceiling of intensities in Hz, if there was one.
 
     Args:
         run: the model.
@@ -94,13 +96,16 @@ def calibrate_recording(
         if progress is not None:
             progress(recording.session_id, bins * recording.bin_s, total)
 
+    ceiling = ceiling_of(run, recording, config)
     generated = generate_spans(
         run.trained.model,
         run.trained.vocabulary,
         [(recording, span) for span in spans],
         n=config.copies,
         seed=config.seed,
-        options=GenerationOptions(parallel=_PARALLEL),
+        options=GenerationOptions(
+            parallel=_PARALLEL, ceilings={} if ceiling is None else {recording.session_id: ceiling}
+        ),
         progress=tell,
     )
     real = _recorded(recording, spans)
@@ -116,11 +121,12 @@ def calibrate_recording(
         for k in range(config.copies)
     ]
     rescaled = rescale(
-        own_intensities(run, recording, spans),
+        own_intensities(run, recording, spans, ceiling),
         np.random.default_rng([config.seed, 2]),
         min_events=config.min_events,
     )
-    return find(real, copies, rescaled, session_id=recording.session_id, trials=trials, config=config)
+    found = find(real, copies, rescaled, session_id=recording.session_id, trials=trials, config=config)
+    return found, None if ceiling is None else ceiling / recording.bin_s
 
 
 def stretches(recording: Recording, part: Part, config: CalibrateConfig) -> list[Span]:
@@ -131,7 +137,7 @@ def stretches(recording: Recording, part: Part, config: CalibrateConfig) -> list
     for span in recording.part(part):
         n = max(1, len(span) // least)
         edges = span.start + np.round(np.linspace(0, len(span), n + 1)).astype(int)
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in itertools.pairwise(edges):
             length = min(int(stop - start), left)
             if length:
                 found.append(Span(epoch=span.epoch, start=int(start), stop=int(start) + length))
@@ -139,10 +145,20 @@ def stretches(recording: Recording, part: Part, config: CalibrateConfig) -> list
     return found
 
 
+def ceiling_of(run: TrainedRun, recording: Recording, config: CalibrateConfig) -> float | None:
+    """Expected events of a unit in a bin above which no intensity rises; None for the exact model."""
+    if config.ceiling == "none":
+        return None
+    if config.ceiling == "validation":
+        return fit_ceiling(run.trained.model, run.data, recording)[0]
+    return float(config.ceiling) * recording.bin_s
+
+
 def own_intensities(
-    run: TrainedRun, recording: Recording, spans: Sequence[Span]
+    run: TrainedRun, recording: Recording, spans: Sequence[Span], ceiling: float | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The model's expected events per bin given the real past, and the counts, both (bins, N), piece after piece."""
+    most = np.inf if ceiling is None else ceiling
     size = max(round(run.data.config.chunk_s / recording.bin_s), 2 * run.data.context_bins)
     pieces = [
         Span(epoch=span.epoch, start=start, stop=min(start + size, span.stop))
@@ -152,7 +168,7 @@ def own_intensities(
     for piece, batch in zip(pieces, run.data.batches_of(recording, pieces), strict=True):
         with torch.no_grad():
             intensity = run.trained.model(batch)[0].double().exp()[0]
-        yield intensity.numpy(), recording.counts(piece)
+        yield np.minimum(intensity.numpy(), most), recording.counts(piece)
 
 
 def trials_of(recording: Recording, spans: Sequence[Span], config: CalibrateConfig) -> Trials | None:

@@ -44,7 +44,7 @@ class Statistic(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Events per second. The distance is the absolute difference."""
+    """Events per second. The distance is |√a − √b|, whose spread depends little on the rate."""
 
     bin_s: float
     name: str = "rate"
@@ -62,16 +62,16 @@ class Rate:
         return sums[..., :1] / sums[..., 1:]
 
     def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """|a − b|."""
-        return np.abs(a - b)[..., 0]
+        """|√a − √b|."""
+        return np.abs(np.sqrt(a) - np.sqrt(b))[..., 0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
     """Distribution of the intervals between successive events of a unit, in classes of bins.
 
-    An interval lies within a stretch and belongs to the block of its first event. The distance is that of Kolmogorov and
-    Smirnov, max |F_a − F_b| over the classes' edges; it is 1 where just one of the two has no interval.
+    An interval lies within a stretch and belongs to the block of its first event. The distance is that of Kolmogorov
+    and Smirnov, max |F_a − F_b| over the classes' edges; it is 1 where just one of the two has no interval.
     """
 
     edges: np.ndarray
@@ -107,7 +107,11 @@ class Intervals:
 
 @dataclass(frozen=True, kw_only=True)
 class Fano:
-    """Variance over mean of the counts in windows. The distance is the absolute difference."""
+    """Variance over mean of the counts in windows.
+
+    The distance is |log a − log b|: the error of a variance is proportional to it. Without the logarithm one large
+    burst in a copy weighs more than all else, and units of an exact model are too often outside the band.
+    """
 
     width: int
     """Bins of a window."""
@@ -130,8 +134,8 @@ class Fano:
             return np.where((total > 0) & (n > 1), variance / (total / n), np.nan)[..., None]
 
     def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """|a − b|."""
-        return np.abs(a - b)[..., 0]
+        """|log a − log b|."""
+        return log_ratio(a, b)[..., 0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +143,8 @@ class Autocorrelogram:
     """Rate of a unit at a lag after its own event, over its mean rate, in classes of lags; 1 without memory.
 
     Pairs of events lie within a block. With n(t) the counts and L_b the lengths of the blocks, the value at lags
-    l ∈ C is [Σ_l Σ_t n(t) n(t + l)] / [Σ_l Σ_b max(0, L_b − l)] / mean(n)². The distance is the root mean square of the
-    difference over lags.
+    l ∈ C is [Σ_l Σ_t n(t) n(t + l)] / [Σ_l Σ_b max(0, L_b − l)] / mean(n)². The distance is the root mean square over
+    lags of √a − √b.
     """
 
     edges: np.ndarray
@@ -187,9 +191,10 @@ class Autocorrelogram:
 
     def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Root mean square over the lags that both have."""
-        weight = np.diff(self.edges) * np.isfinite(a - b)
+        gap = np.sqrt(a) - np.sqrt(b)
+        weight = np.diff(self.edges) * np.isfinite(gap)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.sqrt((np.nan_to_num(a - b) ** 2 * weight).sum(-1) / weight.sum(-1))
+            return np.sqrt((np.nan_to_num(gap) ** 2 * weight).sum(-1) / weight.sum(-1))
 
 
 def classes(longest: int, *, first: int = 0, singly: int = 16, step: float = 1.15) -> np.ndarray:
@@ -216,6 +221,13 @@ def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     gap = np.abs(a - b).max(-1)
     missing = np.isnan(a[..., 0]) ^ np.isnan(b[..., 0])
     return np.where(missing, 1.0, gap)
+
+
+def log_ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|log a − log b|; NaN where one of them is not above 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.abs(np.log(a) - np.log(b))
+    return np.where(np.isfinite(ratio), ratio, np.nan)
 
 
 def sum_by(group: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:

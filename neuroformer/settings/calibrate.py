@@ -21,6 +21,9 @@ class CalibrateConfig:
     """Independent copies of the part that are generated."""
     stretch_s: float = 20.0
     """Seconds that the model runs free, at least, before it is given the real past again; as far as a span reaches."""
+    ceiling: str = "validation"
+    """Highest intensity of a unit in Hz. `validation`: the one that real events of the validation part support best;
+    `none`: the exact model, whose intensities have no end and may run away; or a number."""
     max_s: float = 600.0
     """Seconds of each recording that are used, from the part's beginning."""
     block_s: float = 5.0
@@ -60,6 +63,13 @@ class CalibrateConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value:g}: expected seconds above 0")
+        if self.ceiling not in ("validation", "none"):
+            try:
+                above = float(self.ceiling) > 0
+            except ValueError:
+                above = False
+            if not above:
+                raise ValueError(f"ceiling={self.ceiling}: expected validation, none, or Hz above 0")
         for name in ("splits", "min_events", "paired_units", "horizons"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name}={getattr(self, name)}: expected 2 or more")
