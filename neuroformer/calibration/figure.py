@@ -12,7 +12,7 @@ from neuroformer.calibration.findings import Findings
 from neuroformer.calibration.halves import Comparison
 from neuroformer.calibration.horizon import Measure
 from neuroformer.calibration.rescaling import PASSES, deviation
-from neuroformer.plotting import GRID, INK, MUTED, PALETTE, method_color, new_figure, style
+from neuroformer.plotting import INK, MUTED, PALETTE, method_color, new_figure, style
 
 MODEL = method_color("model")
 _BAND = "#c9d1d6"
@@ -75,6 +75,8 @@ def _fano(axes: Axes, found: Findings) -> None:
     width = each.statistic.width * found.real.bin_s  # type: ignore[attr-defined]
     axes.set(title=f"Fano factor, windows of {width:g} s", xlabel="recorded", ylabel="generated")
     _scatter(axes, each)
+    if each.tested.any() and (each.generated[each.tested] > 0).all():
+        axes.set(xscale="log", yscale="log")
 
 
 def _pairs(axes: Axes, found: Findings) -> None:
@@ -135,7 +137,6 @@ def _autocorrelogram(axes: Axes, found: Findings) -> None:
         ylabel="rate over mean rate",
     )
     if _curves(axes, (edges[:-1] + edges[1:] - 1) / 2 * found.real.bin_s, each):
-        axes.set_xscale("log")
         axes.set_ylim(bottom=0)
         axes.axhline(1, color=MUTED, linewidth=1, zorder=0)
 
@@ -212,8 +213,8 @@ def _shares(axes: Axes, found: Findings) -> None:
     axes.scatter(exact, place, marker="|", s=200, color=INK, label="an exact model", zorder=3)
     axes.scatter(alike, place[:-1], s=18, color=PALETTE[1], label="not told from copies", zorder=3)
     axes.set_yticks(place, [*labels.values(), "rescaling"])
-    axes.set_xlim(0, 1.02)
-    axes.legend(loc="lower left", facecolor="white", frameon=True, framealpha=0.85, edgecolor=GRID)
+    axes.set(xlim=(0, 1.02), ylim=(-1.3, place[0] + 0.6))
+    axes.legend(loc="lower left", ncols=2)
 
 
 def _drift(axes: Axes, found: Findings, name: Measure, title: str, label: str) -> None:

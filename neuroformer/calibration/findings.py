@@ -85,7 +85,7 @@ class Findings:
                     "share_alike": found.alike_share,
                     "share_alike_expected": copies / (copies + 1),
                     "tested": int(found.tested.sum()),
-                    "median_distance_over_floor": _median(found.distance / found.floor, found.tested),
+                    "median_distance_over_floor": _median(found.distance, found.floor, found.tested),
                 }
                 for name, found in self.units.items()
             },
@@ -243,8 +243,10 @@ def _statistics(
     return own, common
 
 
-def _median(values: np.ndarray, where: np.ndarray) -> float:
-    return float(np.median(values[where])) if where.any() else float("nan")
+def _median(distance: np.ndarray, floor: np.ndarray, where: np.ndarray) -> float:
+    """Of the ratios."""
+    where = where & (floor > 0)
+    return float(np.median(distance[where] / floor[where])) if where.any() else float("nan")
 
 
 def _mean(values: np.ndarray) -> float:

@@ -3,8 +3,8 @@
 The blocks of time are dealt at random into halves A and B, many times. `floor` is the distance of the recording's
 half A from its half B. The distance of a copy's half A from the recording's half B (and of B from A) compares as much
 data, as far apart in time, under stimuli as unlike; a copy that is drawn from the very process of the recording has it
-from the same distribution. A unit is *within the band* if that distance, averaged over splits and copies, is at most the
-95 % quantile of its floor over splits.
+from the same distribution. A unit is *within the band* if that distance, averaged over splits and copies, is at most
+the 95 % quantile of its floor over splits.
 
 How many units of an exact model are within the band depends on the statistic, on the amount of data and on how long
 the activity remembers (halves of one recording share what lasts longer than a block, copies do not). It is measured:

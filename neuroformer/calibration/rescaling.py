@@ -6,7 +6,8 @@ intensity is only known for whole bins, and taking every event at the end of its
 small (Haslinger, Pipa and Brown 2010, Neural Computation 22:2477). Here counts in a bin are Poisson given the bins
 before it, which is the same as a process of constant intensity within the bin; its events are uniform in it. So each
 event is put at a uniformly drawn place of its bin, and the steps are exponential exactly, not nearly. Another seed
-draws other places. Stretches are laid end to end in rescaled time; the step after the last event is not complete and not used.
+draws other places. Stretches are laid end to end in rescaled time; the step after the last event is not complete and
+not used.
 """
 
 from __future__ import annotations

@@ -30,9 +30,12 @@ def run(config: CalibrateConfig) -> None:
 
     # disable=None: no bar where standard error is no terminal.
     with tqdm(unit="s", disable=None, leave=False) as bar:
+        shown = ""
 
         def progress(session_id: str, seconds: float, total: float) -> None:
-            if bar.desc != f"{session_id}: ":
+            nonlocal shown
+            if session_id != shown and not bar.disable:
+                shown = session_id
                 bar.reset(total=round(total, 3))
                 bar.set_description(session_id)
             bar.update(seconds)

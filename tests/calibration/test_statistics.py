@@ -1,5 +1,7 @@
 """Each statistic against a count by hand."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -92,7 +94,7 @@ def test_intervals_end_with_their_stretch_and_belong_to_the_block_of_their_first
     for stretch in counts:
         for unit in range(3):
             train = np.repeat(np.arange(len(stretch)), stretch[:, unit])
-            for a, b in zip(train[:-1], train[1:], strict=True):
+            for a, b in pairwise(train):
                 block = int(np.flatnonzero((blocks.start <= first + a) & (first + a < blocks.stop))[0])
                 expected[block, unit, b - a] += 1
         first += len(stretch)
