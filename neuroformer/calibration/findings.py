@@ -227,7 +227,7 @@ def _statistics(
         Autocorrelogram(edges=classes(longest, first=1, singly=8)),
     ]
     seconds = window * bin_s
-    events, active = classes(_MOST), classes(max(real.n_units, 1))
+    events, active = classes(_MOST), classes(max(real.n_units, 1), singly=200)
     common: list[Statistic] = [
         Crowd(width=1, edges=events, of="events", name="events_per_bin", title="events per bin"),
         Crowd(
