@@ -34,8 +34,8 @@ def run(config: GenerateConfig) -> None:
     )
     if found["ceiling_hz"] is not None:
         print(
-            f"ceiling of a unit's rate {found['ceiling_hz']:.4g} Hz: the model expected more in {found['n_lowered']:,} of "
-            f"{found['n_cells']:,} bins × units"
+            f"ceiling of a unit's rate {found['ceiling_hz']:.4g} Hz: the model expected more in "
+            f"{found['n_lowered']:,} of {found['n_cells']:,} bins × units"
         )
     print(
         f"generated in {found['seconds']:.1f} s: {found['events_per_second']:,.0f} events/s, "

@@ -19,9 +19,9 @@ __all__ = [
     "Sampling",
     "Stimulus",
     "Stretch",
+    "fit_ceiling",
     "generate_part",
     "generate_spans",
     "generated_by",
     "generated_session",
-    "fit_ceiling",
 ]

@@ -131,8 +131,8 @@ def prepare(config: GenerateConfig) -> Prepared:
         prefix = round(config.prefix_s / recording.bin_s)
         if 0 < prefix < model.context:
             raise UserError(
-                f"prefix_s={config.prefix_s:g}: the model looks {model.context * recording.bin_s:g} s back; expected that "
-                "or more, or 0 to start from silence"
+                f"prefix_s={config.prefix_s:g}: the model looks {model.context * recording.bin_s:g} s back; expected "
+                "that or more, or 0 to start from silence"
             )
     spans = recording.part(config.part)
     if config.duration_s is not None:
@@ -150,8 +150,8 @@ def prepare(config: GenerateConfig) -> Prepared:
             )
         if stimulus.seconds is not None and stimulus.seconds >= longest:
             raise UserError(
-                f"stimulate: {ids[stimulus.unit]}@{stimulus.seconds:g} comes after the end of every stretch, the longest "
-                f"lasts {longest:g} s; name an earlier time"
+                f"stimulate: {ids[stimulus.unit]}@{stimulus.seconds:g} comes after the end of every stretch, the "
+                f"longest lasts {longest:g} s; name an earlier time"
             )
     sampling = Sampling(
         temperature=config.temperature,

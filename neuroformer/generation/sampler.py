@@ -137,8 +137,8 @@ class Sampler:
         seeds: (B,) one for each stream, see `stream_seed`.
         sampling: how events are drawn.
         silenced: (chunks, N) bool, units that the model may not let fire.
-        ceiling: (chunks,) expected events of a unit in a bin above which its intensity does not rise; infinite, or None,
-            for the exact model.
+        ceiling: (chunks,) expected events of a unit in a bin above which its intensity does not rise; infinite,
+            or None, for the exact model.
         usual: (chunks,) events per bin of all units in training; `RUNAWAY` times as many over `RUNAWAY_BINS` bins end
             the sampling. None: not watched.
 
@@ -322,9 +322,9 @@ class Sampler:
         if bool(wild.any()):
             k = int(wild.nonzero()[0])
             raise UserError(
-                f"stream {self.streams[k]}: {float(rate[k]):.3g} events per bin over the last {RUNAWAY_BINS} bins, after "
-                f"{self.n_bins * self.model.bin_s:g} s, {float(self.usual[k]):.3g} in training: the generated activity has "
-                "run away; generate shorter stretches from a real prefix, or train longer or with more data"
+                f"stream {self.streams[k]}: {float(rate[k]):.3g} events per bin over the last {RUNAWAY_BINS} bins, "
+                f"after {self.n_bins * self.model.bin_s:g} s, {float(self.usual[k]):.3g} in training: the generated "
+                "activity has run away; generate shorter stretches, or train longer or with more data"
             )
 
 

@@ -24,6 +24,7 @@ from neuroformer.batch import Batch
 from neuroformer.generation.trunk_state import TrunkState
 from neuroformer.model import Neuroformer
 from neuroformer.model.coupling import FullCoupling, LowRankCoupling, off_diagonal
+from neuroformer.model.shrinkage import ShrunkWeight
 
 
 class Stepper:
@@ -99,6 +100,7 @@ class Stepper:
         coupling = model.coupling
         if isinstance(coupling, FullCoupling):
             pairs = coupling.sessions[session]
+            assert isinstance(pairs, ShrunkWeight)
             off = off_diagonal(len(rows), self.bias)
             parts = [
                 (pairs.mean * off).flatten(0, 1),

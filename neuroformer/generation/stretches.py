@@ -62,7 +62,7 @@ class GenerationOptions:
         keep_intensity: whether the log-intensities are returned.
     """
 
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     ceilings: Mapping[str, float] = field(default_factory=dict)
     given: Sequence[str] | None = None
     prefix_bins: int | None = None
@@ -240,10 +240,10 @@ def _generate(
         done = sampler.advance(batch, forced=forced, keep_intensity=options.keep_intensity)
         parts.append((sampler.streams, done))
         if progress is not None:
-            lengths = [min(len(places[group[s][0]][1]) - bin_, _BLOCK_BINS) for s in sampler.streams]
+            lengths = [min(len(places[group[s][0]][1]) - bin_, _BLOCK_BINS) for s in sampler.streams.tolist()]
             progress(sum(lengths), len(done))
         bin_ += _BLOCK_BINS
-        left = [s for s in sampler.streams if len(places[group[s][0]][1]) > bin_]
+        left = [s for s in sampler.streams.tolist() if len(places[group[s][0]][1]) > bin_]
         if not left:
             break
         alive = list(dict.fromkeys(group[s][0] for s in left))

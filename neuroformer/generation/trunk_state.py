@@ -13,7 +13,7 @@ import math
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuroformer.batch import Batch
@@ -40,9 +40,8 @@ class TrunkState:
         tau = trunk.unit.new_tensor(trunk.time_constants)
         n_filters = len(trunk.time_constants)
         self.n_state = trunk.bias.shape[0]
-        self.pool = torch.cat(
-            [p.weight / math.sqrt(t) for p, t in zip(trunk.pool, tau, strict=True)]
-        )  # (P, D)
+        pools = [pool.weight for pool in trunk.pool if isinstance(pool, nn.Linear)]
+        self.pool = torch.cat([w / t.sqrt() for w, t in zip(pools, tau, strict=True)])  # (P, D)
         self.decay = torch.exp(-1 / tau).repeat_interleave(self.n_state)  # (P,)
         self.tail = self.decay**self.n_lags
         self.bias = trunk.bias
@@ -50,6 +49,8 @@ class TrunkState:
         self.session = trunk.session[batch.session]  # (B, D)
         self.layers = [_Layer(block) for block in trunk.blocks if isinstance(block, Block)]
         self._angles_from = -1
+        # Of the tokens kept: bin and running number, (B, K); of the streams: tokens so far, (B,).
+        self.at = self.number = self.n_tokens = torch.empty(0, dtype=torch.long)
         past = replace(batch, event_mask=batch.event_mask & (batch.event_bin < self.bin))
         pooled = self._prefill(past) @ self.pool.mT * weight.unsqueeze(-1)
         per_bin = past.sum_per_bin(pooled)[:, max(0, self.bin - self.n_lags) : self.bin]  # (B, ≤ n_lags, P)
@@ -198,8 +199,8 @@ class _Layer:
     def __init__(self, block: Block) -> None:
         self.heads = block.heads
         up, _, down = block.mlp
-        assert isinstance(up, torch.nn.Linear)
-        assert isinstance(down, torch.nn.Linear)
+        assert isinstance(up, nn.Linear)
+        assert isinstance(down, nn.Linear)
         # The gains of the norms go into the weights behind them.
         self.qkv = block.qkv.weight * block.norm_attention.weight
         self.out = block.out.weight

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-STIMULATION = re.compile(r"(?P<unit>.+)@(?P<number>\d+\.?\d*)\s*(?P<hz>hz)?", re.IGNORECASE)
+STIMULATION = re.compile(r"(?P<unit>.+)@(?P<number>\d+\.?\d*|\.\d+)\s*(?P<hz>hz)?", re.IGNORECASE)
 """What is put in: '12@0.5' is an event of unit 12 after 0.5 s, '12@20Hz' are 20 events per second."""
 
 
