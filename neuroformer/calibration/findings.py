@@ -109,6 +109,10 @@ class Findings:
                 "share_passed": self.rescaled.share,
                 "expected_range": self.rescaled.expected,
                 "tested": int(self.rescaled.tested.sum()),
+                "events_over_expected": float(self.real.events.sum() / self.rescaled.expected_events.sum()),
+                "repeats": int(self.rescaled.repeats.sum()),
+                "repeats_expected": float(self.rescaled.expected_repeats.sum()),
+                "dispersion": self.rescaled.dispersion,
             },
             "horizon": self.horizon.table(),
             "responses": [

@@ -8,6 +8,10 @@ before it, which is the same as a process of constant intensity within the bin; 
 event is put at a uniformly drawn place of its bin, and the steps are exponential exactly, not nearly. Another seed
 draws other places. Stretches are laid end to end in rescaled time; the step after the last event is not complete and
 not used.
+
+Where units fail, three numbers tell why: events over what was expected of them (rates that have changed since
+training), bins in which a unit has two events or more (bursts shorter than a bin, which no such model has), and the dispersion of
+the population's events in a bin around what was expected (units that fire together within a bin).
 """
 
 from __future__ import annotations
@@ -31,12 +35,20 @@ class Rescaled:
         statistic: (N,) largest distance of its distribution from the uniform one; NaN without an event.
         p: (N,) of Kolmogorov and Smirnov's test; NaN for units that were not tested.
         tested: (N,) bool, enough events.
+        expected_events: (N,) Σ λ.
+        repeats: (N,) bins in which the unit has two events or more.
+        expected_repeats: (N,) how many a Poisson count of mean λ in every bin would make.
+        dispersion: Σ (S − Λ)² / Σ Λ over bins, for the events S of all units and the expected Λ; 1 is expected.
     """
 
     uniform: list[np.ndarray]
     statistic: np.ndarray
     p: np.ndarray
     tested: np.ndarray
+    expected_events: np.ndarray
+    repeats: np.ndarray
+    expected_repeats: np.ndarray
+    dispersion: float
 
     @property
     def share(self) -> float:
@@ -65,11 +77,16 @@ def rescale(
     """
     times: list[list[np.ndarray]] = []
     before: np.ndarray | None = None
+    several, expected_several, scatter = np.zeros(0), np.zeros(0), 0.0
     for intensity, counts in pieces:
         intensity = intensity.astype(np.float64)
         if before is None:
             before = np.zeros(intensity.shape[1])
             times = [[] for _ in before]
+            several, expected_several = np.zeros((2, len(before)))
+        several = several + (counts > 1).sum(0)
+        expected_several = expected_several - (np.expm1(-intensity) + intensity * np.exp(-intensity)).sum(0)
+        scatter += float(((counts.sum(1) - intensity.sum(1)) ** 2).sum())
         after = before + np.cumsum(intensity, 0)
         bins, units = np.nonzero(counts)
         repeats = counts[bins, units].astype(np.int64)
@@ -87,7 +104,17 @@ def rescale(
             result = kstest(each, "uniform")
             statistic[unit] = result.statistic
             p[unit] = result.pvalue if tested[unit] else np.nan
-    return Rescaled(uniform=uniform, statistic=statistic, p=p, tested=tested)
+    expected = np.zeros(0) if before is None else before
+    return Rescaled(
+        uniform=uniform,
+        statistic=statistic,
+        p=p,
+        tested=tested,
+        expected_events=expected,
+        repeats=several,
+        expected_repeats=expected_several,
+        dispersion=scatter / max(float(expected.sum()), 1e-300),
+    )
 
 
 def deviation(uniform: np.ndarray, grid: np.ndarray) -> np.ndarray:

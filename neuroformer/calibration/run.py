@@ -247,7 +247,8 @@ def _write_units(path: Path, found: Findings, ids: Sequence[str]) -> None:
               "fano_generated"]  # fmt: skip
     for name in found.units:
         header += [f"{name}_{word}" for word in ("distance", "floor", "bound", "within", "stands_out")]
-    header += ["rescaling_statistic", "rescaling_p"]
+    header += ["rescaling_statistic", "rescaling_p", "expected_events", "repeats", "expected_repeats"]
+    rescaled = found.rescaled
     rate, fano = found.units["rate"], found.units["fano"]
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -259,7 +260,8 @@ def _write_units(path: Path, found: Findings, ids: Sequence[str]) -> None:
                 row += [each.distance[unit], each.floor[unit], each.bound[unit]]
                 known = bool(each.tested[unit])
                 row += [int(each.within[unit]) if known else "", int(each.stands_out[unit]) if known else ""]
-            row += [found.rescaled.statistic[unit], found.rescaled.p[unit]]
+            row += [rescaled.statistic[unit], rescaled.p[unit], rescaled.expected_events[unit]]
+            row += [int(rescaled.repeats[unit]), rescaled.expected_repeats[unit]]
             writer.writerow([_word(value) for value in row])
 
 

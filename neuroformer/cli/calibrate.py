@@ -73,6 +73,11 @@ def render(session_id: str, found: dict[str, Any]) -> str:
     lines.append(
         f"  {'time rescaling, passed':<26} {_n(one['share_passed'], 7)} {_n(0.95, 7)} {'':>16}   {one['tested']}"
     )
+    lines.append(
+        f"    of the model on recorded events: {one['events_over_expected']:.2f} of the expected events, "
+        f"{one['repeats']:,} bins with two events of a unit or more ({one['repeats_expected']:,.0f} expected), "
+        f"dispersion of bins {one['dispersion']:.2f} (1)"
+    )
     lines.append(f"  {'population':<26} {'dist.':>7} {'floor':>7} {'bound':>8} {'in band':>7}")
     for name, label in _POPULATION.items():
         one = found["population"][name]

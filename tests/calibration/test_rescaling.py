@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import poisson
 
 from neuroformer.calibration.rescaling import deviation, rescale
 
@@ -44,6 +45,19 @@ def test_wrong_intensities_fail_on_both_sides(
     factor: float, driven: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
 ) -> None:
     assert rescale([(factor * driven[0], driven[1])], rng, min_events=40).share < 0.3
+
+
+def test_why_units_fail(driven: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> None:
+    intensity, counts = driven
+    found = rescale([(intensity[:900], counts[:900]), (intensity[900:], counts[900:])], rng, min_events=10)
+    np.testing.assert_allclose(found.expected_events, intensity.sum(0))
+    np.testing.assert_array_equal(found.repeats, (counts > 1).sum(0))
+    np.testing.assert_allclose(found.expected_repeats, poisson.sf(1, intensity).sum(0))
+    assert found.dispersion == pytest.approx(1, abs=0.1)
+    scatter = ((counts - intensity).sum(1) ** 2).sum() / intensity.sum()
+    assert found.dispersion == pytest.approx(scatter)
+    together = np.repeat(counts[:, :1], 80, 1)
+    assert rescale([(np.repeat(intensity[:, :1], 80, 1), together)], rng, min_events=10).dispersion > 40
 
 
 def test_pieces_are_laid_end_to_end(driven: tuple[np.ndarray, np.ndarray]) -> None:
