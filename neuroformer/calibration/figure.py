@@ -17,6 +17,7 @@ from neuroformer.plotting import INK, MUTED, PALETTE, method_color, new_figure, 
 MODEL = method_color("model")
 _BAND = "#c9d1d6"
 _MOST_LINES = 60
+_TOO_FEW = "no unit has min_events\nin the part"
 
 
 def draw_page(found: Findings) -> Figure:
@@ -52,7 +53,7 @@ def _scatter(axes: Axes, each: Comparison) -> None:
     """Generated against recorded, with the range of the recorded halves."""
     shown = each.tested
     if not shown.any():
-        _nothing(axes, "no unit with enough events")
+        _nothing(axes, _TOO_FEW)
         return
     x, y = each.real[shown, 0], each.generated[shown, 0]
     axes.hlines(y, each.low[shown, 0], each.high[shown, 0], color=_BAND, linewidth=1, zorder=0)
@@ -64,10 +65,15 @@ def _scatter(axes: Axes, each: Comparison) -> None:
 def _rates(axes: Axes, found: Findings) -> None:
     each = found.units["rate"]
     axes.set(title="Rates of units", xlabel="recorded (Hz)", ylabel="generated (Hz)")
-    _scatter(axes, each)
-    if each.tested.any() and (each.generated[each.tested] > 0).all():
+    other = ~each.tested & (each.real[:, 0] > 0) & (each.generated[:, 0] > 0)
+    if each.tested.any():
+        _scatter(axes, each)
+    axes.scatter(each.real[other, 0], each.generated[other, 0], s=8, color=MUTED, alpha=0.5, linewidths=0)
+    if not each.tested.any():
+        _diagonal(axes, each.real[other, 0])
+    if (other | each.tested).any() and (each.generated[each.tested] > 0).all():
         axes.set(xscale="log", yscale="log")
-    _note(axes, f"r = {found.rates.whole:.3f} over all units\norange: outside the band")
+    _note(axes, f"r = {found.rates.whole:.3f} over all units\norange: outside the band, grey: not tested")
 
 
 def _fano(axes: Axes, found: Findings) -> None:
@@ -87,7 +93,7 @@ def _pairs(axes: Axes, found: Findings) -> None:
     kind = "Noise correlations" if found.noise else "Correlations"
     axes.set(title=f"{kind} of pairs", xlabel="recorded", ylabel="generated")
     if not known.any():
-        _nothing(axes, "no two units with enough events")
+        _nothing(axes, "no two units that vary")
         return
     many = known.sum() > 2000
     axes.scatter(x[known], y[known], s=3 if many else 8, alpha=0.25 if many else 0.6, color=MODEL, linewidths=0,
@@ -102,7 +108,7 @@ def _curves(axes: Axes, x: np.ndarray, each: Comparison) -> bool:
     """Mean unit: band, recorded, generated. False if there is nothing to show."""
     shown = each.tested
     if not shown.any():
-        _nothing(axes, "no unit with enough events")
+        _nothing(axes, _TOO_FEW)
         return False
     arrays = (each.low[shown], each.high[shown], each.real[shown], each.generated[shown])
     low, high, real, generated = (_mean(values) for values in arrays)
@@ -148,7 +154,7 @@ def _rescaling(axes: Axes, found: Findings) -> None:
     )
     units = np.flatnonzero(rescaled.tested)
     if not len(units):
-        _nothing(axes, "no unit with enough events")
+        _nothing(axes, _TOO_FEW)
         return
     grid = np.linspace(0, 1, 201)
     half = 1.36 / np.sqrt(np.median([len(rescaled.uniform[u]) for u in units]))

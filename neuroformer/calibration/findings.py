@@ -176,7 +176,7 @@ def find(
     )
     windows = blocks.windows(window) if trials is None else trials.windows(window, blocks)
     order = np.argsort(-real.events, kind="stable")[: config.paired_units]
-    paired = np.sort(order[real.events[order] >= config.min_events])
+    paired = np.sort(order[real.events[order] > 1])  # how much so few events say, the ceiling tells
     pairs, *correlations = pair_agreement(real, copies, windows, splits, paired)
     return Findings(
         session_id=session_id,

@@ -10,8 +10,8 @@ draws other places. Stretches are laid end to end in rescaled time; the step aft
 not used.
 
 Where units fail, three numbers tell why: events over what was expected of them (rates that have changed since
-training), bins in which a unit has two events or more (bursts shorter than a bin, which no such model has), and the dispersion of
-the population's events in a bin around what was expected (units that fire together within a bin).
+training), bins in which a unit has two events or more (bursts shorter than a bin, which no such model has), and the
+dispersion of the population's events in a bin around what was expected (units that fire together within a bin).
 """
 
 from __future__ import annotations
