@@ -155,14 +155,14 @@ def find(
     assert len(blocks) >= LEAST_BLOCKS
     splits = Splits.draw(len(blocks), config.splits, rng)
     window = pair_bins(config, bin_s)
-    tested = real.events >= config.min_events
-    own, common = _statistics(real, config, window)
     units, population = (
         {
-            s.name: compare(s, real, copies, blocks, splits, tested=at, n_exact=config.exact)
-            for s in statistics
+            each.name: compare(
+                each, real, copies, blocks, splits, min_events=config.min_events, n_exact=config.exact
+            )
+            for each in statistics
         }
-        for statistics, at in ((own, tested), (common, np.array([True])))
+        for statistics in _statistics(real, config, window)
     )
     rate = Rate(bin_s=bin_s)
     halves = [

@@ -93,8 +93,7 @@ class Comparison:
         tested: (N,) bool.
         stands_out: (N,) bool, whether the recording is farther from all copies together than every copy is from the
             rest with the recording.
-        exact_share: share of tested units within the band when copies take the place of the recording; NaN with one
-            copy.
+        exact: units within the band, and units tested, when copies take the place of the recording, summed over these.
     """
 
     statistic: Statistic
@@ -107,7 +106,12 @@ class Comparison:
     high: np.ndarray
     tested: np.ndarray
     stands_out: np.ndarray
-    exact_share: float
+    exact: tuple[int, int]
+
+    @property
+    def exact_share(self) -> float:
+        """Share of the tested units that are within the band if the model is exact; NaN with one copy."""
+        return self.exact[0] / self.exact[1] if self.exact[1] else np.nan
 
     @property
     def within(self) -> np.ndarray:
@@ -134,7 +138,7 @@ def compare(
     blocks: Blocks,
     splits: Splits,
     *,
-    tested: np.ndarray,
+    min_events: int,
     n_exact: int = 3,
 ) -> Comparison:
     """Hold generated activity against the recording.
@@ -145,10 +149,11 @@ def compare(
         copies: generated activity in the same stretches.
         blocks: of both.
         splits: of the blocks.
-        tested: (N,) bool, units with enough events in the recording.
+        min_events: a unit with fewer in the recording is not tested; with fewer in a copy it is not when that copy
+            takes the recording's place, so that the units are chosen alike.
         n_exact: how many copies take the place of the recording.
     """
-    n_units = len(tested)
+    n_units = real.n_units
     if statistic.per_unit and n_units > _UNITS:
         parts = [
             compare(
@@ -157,7 +162,7 @@ def compare(
                 [_units(copy, first) for copy in copies],
                 blocks,
                 splits,
-                tested=tested[first : first + _UNITS],
+                min_events=min_events,
                 n_exact=n_exact,
             )
             for first in range(0, n_units, _UNITS)
@@ -167,15 +172,14 @@ def compare(
     halves = [tuple(map(statistic.value, splits.of(each))) for each in sums]
     floor, bound = _floor(statistic, halves[0])
     distance = _distance(statistic, halves[0], halves[1:])
-    tested = tested & np.isfinite(bound)
-    shares = []
-    for k in range(1, 1 + n_exact if len(copies) > 1 else 1):
-        if k > len(copies):
-            break
+    tested = _enough(statistic, real, min_events) & np.isfinite(bound)
+    n_exact_tested = n_exact_within = 0
+    for k in range(1, 1 + min(n_exact, len(copies)) if len(copies) > 1 else 1):
         others = [half for j, half in enumerate(halves) if j not in (0, k)]
         own = _floor(statistic, halves[k])[1]
-        shares.append(_distance(statistic, halves[k], others) <= own + 1e-12)
-    exact = np.mean([s[tested] for s in shares]) if shares and tested.any() else np.nan
+        enough = _enough(statistic, copies[k - 1], min_events) & np.isfinite(own)
+        n_exact_tested += int(enough.sum())
+        n_exact_within += int((_distance(statistic, halves[k], others) <= own + 1e-12)[enough].sum())
     both = np.concatenate(halves[0])
     with np.errstate(invalid="ignore"):
         low, high = _quantile(both, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -190,8 +194,13 @@ def compare(
         high=high,
         tested=tested,
         stands_out=_stands_out(statistic, [each.sum(0) for each in sums]),
-        exact_share=float(exact),
+        exact=(n_exact_within, n_exact_tested),
     )
+
+
+def _enough(statistic: Statistic, activity: Activity, min_events: int) -> np.ndarray:
+    """(N,) which units have enough events; the population always has."""
+    return activity.events >= min_events if statistic.per_unit else np.array([True])
 
 
 def _floor(statistic: Statistic, halves: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -244,13 +253,9 @@ def _units(activity: Activity, first: int) -> Activity:
 
 
 def _joined(parts: Sequence[Comparison]) -> Comparison:
-    weight = np.array([part.tested.sum() for part in parts])
-    shares = np.array([part.exact_share for part in parts])
-    counted = weight > 0
-    exact = float(np.average(shares[counted], weights=weight[counted])) if counted.any() else np.nan
     arrays = ("real", "generated", "distance", "floor", "bound", "low", "high", "tested", "stands_out")
     return Comparison(
         statistic=parts[0].statistic,
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
-        exact_share=exact,
+        exact=(sum(part.exact[0] for part in parts), sum(part.exact[1] for part in parts)),
     )

@@ -38,7 +38,7 @@ def comparison(
 ) -> Comparison:
     blocks = Blocks.cut(real.lengths, bins=250)
     splits = Splits.draw(len(blocks), 60, rng)
-    return compare(statistic, real, copies, blocks, splits, tested=np.ones(real.n_units, bool))
+    return compare(statistic, real, copies, blocks, splits, min_events=1)
 
 
 STATISTICS = (Rate(bin_s=BIN_S), Intervals(edges=classes(1500)), Fano(width=100))
@@ -119,7 +119,12 @@ def test_units_that_are_not_tested_do_not_count(
 ) -> None:
     real, *copies = activities(bursty[:3])
     blocks = Blocks.cut(real.lengths, bins=250)
-    tested = np.zeros(real.n_units, bool)
-    found = compare(STATISTICS[0], real, copies, blocks, Splits.draw(12, 20, rng), tested=tested)
-    assert np.isnan(found.share)
-    assert not found.within.any()
+    splits = Splits.draw(12, 20, rng)
+    most = int(np.median(real.events))
+    some = compare(STATISTICS[0], real, copies, blocks, splits, min_events=most)
+    np.testing.assert_array_equal(some.tested, real.events >= most)
+    assert some.exact[1] == sum((copy.events >= most).sum() for copy in copies)
+    none = compare(STATISTICS[0], real, copies, blocks, splits, min_events=10**6)
+    assert np.isnan(none.share)
+    assert np.isnan(none.exact_share)
+    assert not none.within.any()

@@ -12,8 +12,13 @@ QUICK = ["copies=2", "block_s=0.5", "stretch_s=2", "fano_s=0.1", "min_events=5",
 
 
 def test_the_table_names_every_statistic(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Drawing takes longer than all else; tests/calibration looks at the page.
+    monkeypatch.setattr("neuroformer.calibration.run.save_figure", lambda *_, **__: None)
     assert run_command(COMMAND, [f"run={trained}", *QUICK, f"out={tmp_path}"]) == 0
     printed = capsys.readouterr().out
     found = read_json(tmp_path / "metrics.json")["sessions"]["a"]
