@@ -74,7 +74,7 @@ def draw_counts(intensity: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         uniform: of the same shape, in [0, 1).
 
     >>> draw_counts(torch.tensor([0.0, 1.0, 2.0, 0.1]), torch.tensor([0.0, 0.3, 0.0001, 0.2]))
-    (tensor([1, 2]), tensor([1, 8]))
+    (tensor([1, 2]), tensor([1, 9]))
     """
     cells = (uniform < -torch.expm1(-intensity)).view(-1).nonzero().squeeze(1)
     expected, chance = intensity.reshape(-1)[cells], uniform.reshape(-1)[cells]
