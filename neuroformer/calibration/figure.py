@@ -81,7 +81,8 @@ def _fano(axes: Axes, found: Findings) -> None:
     width = each.statistic.width * found.real.bin_s  # type: ignore[attr-defined]
     axes.set(title=f"Fano factor, windows of {width:g} s", xlabel="recorded", ylabel="generated")
     _scatter(axes, each)
-    if each.tested.any() and (each.generated[each.tested] > 0).all():
+    both = np.concatenate([each.real[each.tested], each.generated[each.tested]])
+    if len(both) and np.nanmin(both) > 0 and np.nanmax(both) > 5 * np.nanmin(both):
         axes.set(xscale="log", yscale="log")
 
 
@@ -265,4 +266,5 @@ def _responses(axes: Axes, found: Findings) -> None:
 
 def _note(axes: Axes, text: str, *, top: bool = False) -> None:
     x, y, align = (0.98, 0.98, "right") if top else (0.04, 0.97, "left")
-    axes.text(x, y, text, transform=axes.transAxes, ha=align, va="top", fontsize=8, color=MUTED)
+    axes.text(x, y, text, transform=axes.transAxes, ha=align, va="top", fontsize=8, color=MUTED,
+              bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1})  # fmt: skip
