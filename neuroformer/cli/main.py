@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "decode": "Decode behaviour, beside baselines with the same labels, and score it.",
     "latents": "Export and plot what a model makes of each bin.",
     "generate": "Generate activity from a trained model, as session files.",
+    "calibrate": "Compare generated with recorded activity, each statistic beside its floor.",
     "ablation": "Train a model without each of its parts, and say what each is worth.",
     "connectivity": "Estimate who drives whom, and score it where the wiring is known.",
     "identity": "Export unit embeddings; tell cell type, region or name across animals.",
