@@ -20,11 +20,12 @@ from neuroformer.files import write_json
 from neuroformer.generation import Sampler
 from neuroformer.model import ModelConfig, Neuroformer, SessionShape, TrunkConfig
 
-BIN_S, UNITS, RATE_HZ = 0.005, 100, 5.0
+UNITS, RATE_HZ = 100, 5.0
 MODELS = {
     "demo": TrunkConfig(width=32, layers=1, heads=2, window_s=0.25),
     "14M": TrunkConfig(width=256, layers=18, heads=8, window_s=0.25),
 }
+BINS_S = {"demo": 0.005, "14M": 0.02}
 
 
 @dataclass(kw_only=True)
@@ -39,6 +40,8 @@ class Config:
     """About as many events are generated in each repeat with one stream; with many, eight times as many at most."""
     repeats: int = 5
     """The median counts."""
+    bin_s: float | None = None
+    """Width of a bin, seconds; by default .005 for demo and .02 for 14M."""
     threads: int = 1
     """Threads of PyTorch."""
     out: str = "out/benchmarks/generate.json"
@@ -55,12 +58,12 @@ class Config:
             raise UsageError("streams, events, repeats, threads: expected 1 or more")
 
 
-def make_model(trunk: TrunkConfig) -> Neuroformer:
+def make_model(trunk: TrunkConfig, bin_s: float) -> Neuroformer:
     """A model of calm activity whose weights are all at work: nothing is left out because it would be 0."""
     torch.manual_seed(0)
-    rate = torch.full((UNITS,), RATE_HZ * BIN_S)
+    rate = torch.full((UNITS,), RATE_HZ * bin_s)
     shape = SessionShape(rate=rate, train_bins=100_000, level_frequency=torch.ones(1))
-    model = Neuroformer(config=ModelConfig(trunk=trunk), bin_s=BIN_S, sessions=[shape]).eval()
+    model = Neuroformer(config=ModelConfig(trunk=trunk), bin_s=bin_s, sessions=[shape]).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("out.weight", "mlp.2.weight")):
@@ -70,10 +73,10 @@ def make_model(trunk: TrunkConfig) -> Neuroformer:
     return model
 
 
-def make_batch(model: Neuroformer, n_bins: int) -> Batch:
+def make_batch(n_bins: int, bin_s: float) -> Batch:
     """One past of 1.25 s of Poisson events, and bins to generate."""
-    past = round(1.25 / BIN_S)
-    counts = np.random.default_rng(0).poisson(RATE_HZ * BIN_S, (past, UNITS))
+    past = round(1.25 / bin_s)
+    counts = np.random.default_rng(0).poisson(RATE_HZ * bin_s, (past, UNITS))
     bins, units = (torch.from_numpy(np.repeat(x, counts[counts > 0])) for x in counts.nonzero())
     scored = torch.zeros(1, past + n_bins, dtype=torch.bool)
     scored[:, past:] = True
@@ -91,9 +94,10 @@ def make_batch(model: Neuroformer, n_bins: int) -> Batch:
 
 def measure(model: Neuroformer, n_streams: int, n_events: int, repeats: int) -> dict[str, Any]:
     """Events per second of the clock on the wall and of the processor; the past is read before the clock starts."""
-    per_bin = n_streams * UNITS * RATE_HZ * BIN_S
+    bin_s = model.bin_s
+    per_bin = n_streams * UNITS * RATE_HZ * bin_s
     n_bins = max(10, round(min(n_events * min(n_streams, 8), 50_000) / per_bin))
-    batch = make_batch(model, n_bins)
+    batch = make_batch(n_bins, bin_s)
     wall, cpu, rate = [], [], []
     for repeat in range(repeats):
         seeds = [1000 * repeat + k for k in range(n_streams)]
@@ -103,7 +107,7 @@ def measure(model: Neuroformer, n_streams: int, n_events: int, repeats: int) -> 
         n = len(sampler.advance(batch, n_bins=n_bins))
         wall.append(n / (time.perf_counter() - begin))
         cpu.append(n / (time.process_time() - begin_cpu))
-        rate.append(n / (n_bins * n_streams * BIN_S * UNITS))
+        rate.append(n / (n_bins * n_streams * bin_s * UNITS))
     return {
         "events_per_s": float(np.median(wall)),
         "events_per_s_of_processor": float(np.median(cpu)),
@@ -118,18 +122,19 @@ def run(config: Config) -> None:
     torch.set_num_threads(config.threads)
     repeats = 1 if config.quick else config.repeats
     results: dict[str, Any] = {}
+    print(f"{UNITS} units at {RATE_HZ:g} Hz, {config.threads} thread(s); medians of {repeats}")
     print(
-        f"{UNITS} units at {RATE_HZ:g} Hz, bins of {BIN_S * 1e3:g} ms, {config.threads} thread(s); medians of {repeats}"
+        f"{'model':<8}{'parameters':>12}{'bin (ms)':>10}{'streams':>9}{'events/s':>11}{'events/s of processor':>24}"
     )
-    print(f"{'model':<8}{'parameters':>12}{'streams':>9}{'events/s':>11}{'events/s of processor':>24}")
     for name in config.models:
-        model = make_model(MODELS[name])
+        bin_s = BINS_S[name] if config.bin_s is None else config.bin_s
+        model = make_model(MODELS[name], bin_s)
         n_parameters = sum(p.numel() for p in model.parameters())
         for n_streams in config.streams:
             found = measure(model, n_streams, 100 if config.quick else config.events, repeats)
-            results[f"{name}, {n_streams} streams"] = {"parameters": n_parameters, **found}
+            results[f"{name}, {n_streams} streams"] = {"parameters": n_parameters, "bin_s": bin_s, **found}
             print(
-                f"{name:<8}{n_parameters:>12,}{n_streams:>9}{found['events_per_s']:>11,.0f}"
+                f"{name:<8}{n_parameters:>12,}{1e3 * bin_s:>10g}{n_streams:>9}{found['events_per_s']:>11,.0f}"
                 f"{found['events_per_s_of_processor']:>24,.0f}",
                 flush=True,
             )
