@@ -1,17 +1,19 @@
 """The direct head: expected activity at every horizon, linear in averages of the past, with learned shrinkage.
 
-    x̂_j(t + h) = x_j(t) + Σ_k w_jk (x_j(t) − a_k(t)) + Σ_i B_ij (x_i(t) − a_pop,i(t))        traces
-    x̂_j(t + h) = m_j + Σ_k w_jk (a_k(t) − m_j) + Σ_i B_ij (a_pop,i(t) − m_i)                 counts, a_0 = x_j(t)
+    x̂_j(t + h) = x_j(t) + s_h [Σ_k w_jk (x_j(t) − a_jk(t)) + Σ_i B_ij (x_i(t) − ā_i(t))]        traces
+    x̂_j(t + h) = m_j + s_h [Σ_k w_jk (a_jk(t) − m_j) + Σ_i B_ij (ā_i(t) − m_i)]                 counts, a_j0 = x_j(t)
 
-a_k are exponential averages of a unit's past with time constants from below a bin to minutes. Traces are forecast as
-the change from the last value, by deviations from recent levels alone: the level itself drifts, and what was learned
-about it in the training part is wrong in the test part. The weights of own past are w_j ~ N(μ_h, Σ_h), with μ_h and Σ_h
-learned by expectation-maximisation over all units of all sessions (empirical Bayes; Dempster, Laird & Rubin 1977):
-units with little to say forecast as units do on average. B is a ridge regression of what own past leaves, its penalty
-chosen on the validation parts of all sessions together; none at all is a choice.
+a_jk are exponential averages of a unit's past with time constants from a bin or so to minutes, ā_i one of a middle time
+constant. Traces are forecast as the change from the last value, by deviations from recent levels alone: the level
+itself drifts, and what was learned about it in the training part is wrong in the test part.
 
-Errors h bins ahead overlap in time, so that R rows say about as much as 2 R / (h + 1) independent ones; likelihoods have
-that exponent. Nothing is fitted by gradient.
+The weights of own past are w_j ~ N(μ_h, Σ_h), with μ_h and Σ_h learned by expectation-maximisation over all units of all
+sessions (empirical Bayes; Dempster, Laird & Rubin 1977): units with little to say are forecast as units are on average.
+Their errors have Student's t distribution (Lange et al. 1989, J. Am. Stat. Assoc. 84:881), and as errors h bins ahead
+overlap in time, R rows say about as much as 2 R / (h + 1) independent ones: likelihoods have that exponent. B is a ridge
+regression of what own past leaves. Its penalty (none of it is a choice too), the share s_h of the correction, and
+whether deviations count beyond three standard deviations of the training part are chosen by the error over the
+validation parts of all sessions together. Nothing is fitted by gradient.
 
 Legend: R rows, N units, K own features, H horizons.
 """
@@ -32,6 +34,12 @@ from neuroformer.forecasting.series import Kind, Rows, Series
 from neuroformer.settings.forecast import DirectHeadConfig
 
 _TINY = 1e-6
+_FREEDOM = 4.0
+"""Degrees of freedom of the errors."""
+_REWEIGHTED = 2
+LIMITS = (3.0, np.inf)
+"""Standard deviations of the training part up to which deviations count."""
+SHARES = (0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +54,8 @@ class DirectPrior:
         mean: (H, K) of the weights of own past.
         covariance: (H, K, K) of them.
         strength: (H,) ridge penalty of the population part; infinite: left out.
+        share: (H,) of the correction.
+        limit: (H,) standard deviations up to which deviations count.
     """
 
     kind: Kind
@@ -55,6 +65,8 @@ class DirectPrior:
     mean: np.ndarray
     covariance: np.ndarray
     strength: np.ndarray
+    share: np.ndarray
+    limit: np.ndarray
 
     def save(self, path: Path) -> None:
         """Write as .npz, atomically."""
@@ -107,23 +119,29 @@ def direct_forecasts(
     bin_s = first.series.recording.bin_s
     constants = np.asarray(config.time_constants_s if prior is None else prior.constants_s, float)
     population_s = config.population_s if prior is None else prior.population_s
-    designs = [_Design(p, constants / bin_s, population_s / bin_s) for p in problems]
     values = [np.empty(p.truth.shape) for p in problems]
-    learned: dict[str, list] = {"mean": [], "covariance": [], "strength": []}
+    designs = {
+        limit: [_Design(p, constants / bin_s, population_s / bin_s, limit) for p in problems]
+        for limit in (LIMITS if prior is None else np.unique(prior.limit[: first.horizon]))
+    }
+    learned: dict[str, list] = {
+        name: [] for name in ("mean", "covariance", "strength", "share", "limit")
+    }
     for h in range(1, first.horizon + 1):
-        fits = [design.at(h) for design in designs]
-        if prior is None:
-            mean, covariance = learn_prior([fit.sums for fit in fits], rounds=config.rounds)
-        else:
-            mean, covariance = prior.mean[h - 1], prior.covariance[h - 1]
-        own = [shrunk_weights(fit.sums, mean, covariance, rounds=config.rounds) for fit in fits]
-        strength, couplings = _population(
-            fits, own, config.strengths if prior is None else [float(prior.strength[h - 1])]
-        )
-        for design, found, weights, coupling in zip(designs, values, own, couplings, strict=True):
-            found[:, h - 1] = design.forecast(design.origins, weights, coupling)
-        for name, value in (("mean", mean), ("covariance", covariance), ("strength", strength)):
-            learned[name].append(value)
+        given = None if prior is None else _given(prior, h)
+        heads = [
+            (limit, _fit_head([design.at(h) for design in found], config, given))
+            for limit, found in designs.items()
+            if given is None or limit == given.limit
+        ]
+        limit, head = min(heads, key=lambda pair: pair[1].error)
+        for design, found, weights, coupling in zip(
+            designs[limit], values, head.own, head.couplings, strict=True
+        ):
+            found[:, h - 1] = _forecast(design.origins, weights, coupling, head.share)
+        for name in ("mean", "covariance", "strength", "share"):
+            learned[name].append(getattr(head, name))
+        learned["limit"].append(limit)
     used = DirectPrior(
         kind=first.series.kind,
         bin_s=bin_s,
@@ -131,8 +149,73 @@ def direct_forecasts(
         population_s=population_s,
         **{name: np.array(value) for name, value in learned.items()},
     )
-    chosen = {"strength": [None if np.isinf(s) else float(s) for s in used.strength]}
+    chosen = {
+        name: [None if np.isinf(value) else float(value) for value in getattr(used, name)]
+        for name in ("strength", "share", "limit")
+    }
     return [Forecast(found, chosen) for found in values], used
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Given:
+    """A prior one horizon ahead."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    strength: float
+    share: float
+    limit: float
+
+
+def _given(prior: DirectPrior, h: int) -> _Given:
+    return _Given(
+        mean=prior.mean[h - 1],
+        covariance=prior.covariance[h - 1],
+        strength=float(prior.strength[h - 1]),
+        share=float(prior.share[h - 1]),
+        limit=float(prior.limit[h - 1]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Head:
+    """Heads of all sessions one horizon ahead, and their mean error over the validation parts."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    strength: float
+    share: float
+    own: list[np.ndarray]
+    couplings: list[np.ndarray | None]
+    error: float
+
+
+def _fit_head(fits: Sequence[_Fit], config: DirectHeadConfig, given: _Given | None) -> _Head:
+    weight: list[np.ndarray | None] = [None] * len(fits)
+    for _ in range(_REWEIGHTED + 1):
+        sums = [fit.sums(rows) for fit, rows in zip(fits, weight, strict=True)]
+        if given is None:
+            mean, covariance = learn_prior(sums, rounds=config.rounds)
+        else:
+            mean, covariance = given.mean, given.covariance
+        own = [shrunk_weights(one, mean, covariance, rounds=config.rounds) for one in sums]
+        weight = [fit.weigh(weights, rows) for fit, weights, rows in zip(fits, own, weight, strict=True)]
+    strengths = [*config.strengths, np.inf] if given is None else [given.strength]
+    shares = SHARES if given is None else (given.share,)
+    errors = np.zeros((len(strengths), len(shares)))
+    paths = []
+    for fit, weights in zip(fits, own, strict=True):
+        paths.append(_couplings(fit, weights, strengths))
+        measure = absolute_error if fit.kind == "traces" else squared_error
+        for i, coupling in enumerate(paths[-1]):
+            whole = _forecast(fit.val, weights, coupling, 1.0) - fit.val.anchor
+            for k, share in enumerate(shares):
+                errors[i, k] += measure(fit.val.anchor + share * whole, fit.val_target) / len(fits)
+    i, k = np.unravel_index(int(errors.argmin()), errors.shape)
+    return _Head(
+        mean=mean, covariance=covariance, strength=strengths[i], share=shares[k], own=own,
+        couplings=[path[i] for path in paths], error=float(errors[i, k]),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -215,51 +298,69 @@ class _Fit:
     """One session, one horizon: what remains to be explained, of the training rows and the validation rows."""
 
     kind: Kind
-    sums: Sums
+    h: int
     train: _Part
     target: np.ndarray
     val: _Part
     val_target: np.ndarray
 
+    def sums(self, rows: np.ndarray | None) -> Sums:
+        """Under (R, N) weights of the rows."""
+        exponent = 2 / (self.h + 1)
+        units = self.train.own.transpose(1, 2, 0)  # (N, K, R)
+        target = self.target.T
+        weight = np.ones(target.shape) if rows is None else rows.T
+        heavy = exponent * units * weight[:, None]
+        return Sums(
+            gram=heavy @ units.transpose(0, 2, 1),
+            cross=(heavy @ target[..., None])[..., 0],
+            square=exponent * (weight * target**2).sum(1),
+            n=exponent * target.shape[1],
+        )
+
+    def weigh(self, weights: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+        """(R, N) weights of the rows under Student's t errors: large ones count less (EM of Lange et al. 1989)."""
+        error = (self.target - np.einsum("rnk,nk->rn", self.train.own, weights)) ** 2
+        spread = ((1.0 if rows is None else rows) * error).mean(0)
+        found: np.ndarray = (_FREEDOM + 1) / (_FREEDOM + error / np.maximum(spread, _TINY))
+        return found
+
 
 class _Design:
     """Features of a session; constants in bins."""
 
-    def __init__(self, problem: Problem, constants: np.ndarray, population: float) -> None:
+    def __init__(self, problem: Problem, constants: np.ndarray, population: float, limit: float) -> None:
         self.problem = problem
         series = problem.series
-        self.train, self.val, self.origins = (
+        parts = [
             _features(series, rows, constants, population)
             for rows in (problem.train, problem.val, problem.origins)
-        )
+        ]
+        if np.isfinite(limit):
+            own, others = (limit * np.sqrt((x**2).mean(0)) for x in (parts[0].own, parts[0].population))
+            parts = [
+                _Part(
+                    own=np.clip(part.own, -own, own),
+                    population=np.clip(part.population, -others, others),
+                    anchor=part.anchor,
+                )
+                for part in parts
+            ]
+        self.train, self.val, self.origins = parts
 
     def at(self, h: int) -> _Fit:
         series, problem = self.problem.series, self.problem
         fit, check = series.reach(problem.train, h), series.reach(problem.val, h)
         train, val = self.train[fit], self.val[check]
         target = np.nan_to_num(series.targets(problem.train[fit], h) - train.anchor)
-        exponent = 2 / (h + 1)
-        units = train.own.transpose(1, 2, 0)  # (N, K, R)
-        sums = Sums(
-            gram=exponent * (units @ units.transpose(0, 2, 1)),
-            cross=exponent * (units @ target.T[..., None])[..., 0],
-            square=exponent * (target**2).sum(0),
-            n=exponent * len(target),
-        )
         return _Fit(
             kind=series.kind,
-            sums=sums,
+            h=h,
             train=train,
             target=target,
             val=val,
             val_target=series.targets(problem.val[check], h),
         )
-
-    @staticmethod
-    def forecast(part: _Part, weights: np.ndarray, coupling: np.ndarray | None) -> np.ndarray:
-        """(R, N)."""
-        found: np.ndarray = part.anchor + np.einsum("rnk,nk->rn", part.own, weights)
-        return found if coupling is None else found + part.population @ coupling
 
 
 def _features(series: Series, rows: Rows, constants: np.ndarray, population: float) -> _Part:
@@ -273,23 +374,18 @@ def _features(series: Series, rows: Rows, constants: np.ndarray, population: flo
     )
 
 
-def _population(
-    fits: Sequence[_Fit], own: Sequence[np.ndarray], strengths: Sequence[float]
-) -> tuple[float, list[np.ndarray | None]]:
-    """The strength with the least error over the validation parts, and each session's (N, N) coupling under it."""
-    finite = [s for s in strengths if np.isfinite(s)]
-    fixed = len(strengths) == 1
-    errors = np.zeros(len(finite) + 1)
-    paths = []
-    for fit, weights in zip(fits, own, strict=True):
-        left = fit.target - np.einsum("rnk,nk->rn", fit.train.own, weights)
-        x = fit.train.population
-        path = ridge_path(x, left, np.maximum((x**2).sum(), _TINY) * np.array(finite)) if finite else []
-        paths.append(path)
-        error = absolute_error if fit.kind == "traces" else squared_error
-        for k, coupling in enumerate([*path, None]):
-            errors[k] += error(_Design.forecast(fit.val, weights, coupling), fit.val_target)
-    best = 0 if fixed else int(errors.argmin())
-    if best == len(finite):
-        return np.inf, [None] * len(fits)
-    return finite[best], [path[best] for path in paths]
+def _couplings(fit: _Fit, own: np.ndarray, strengths: Sequence[float]) -> list[np.ndarray | None]:
+    """(N, N) weights of the population part for each penalty, those of an infinite one left out."""
+    left = fit.target - np.einsum("rnk,nk->rn", fit.train.own, own)
+    x = fit.train.population
+    penalties = np.array([s for s in strengths if np.isfinite(s)]) * max(float((x**2).sum()), _TINY)
+    path = iter(ridge_path(x, left, penalties)) if len(penalties) else iter(())
+    return [next(path) if np.isfinite(s) else None for s in strengths]
+
+
+def _forecast(part: _Part, own: np.ndarray, coupling: np.ndarray | None, share: float) -> np.ndarray:
+    """(R, N)."""
+    found: np.ndarray = np.einsum("rnk,nk->rn", part.own, own)
+    if coupling is not None:
+        found = found + part.population @ coupling
+    return part.anchor + share * found

@@ -23,7 +23,7 @@ class DirectHeadConfig:
     strengths: list[float] = field(default_factory=lambda: [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0])
     """Ridge penalties of the population part to choose from on the validation part, in parts of the sum of the
     features' variances. That it is left out is always a choice."""
-    rounds: int = 20
+    rounds: int = 10
     """Rounds of expectation-maximisation for the prior."""
 
     def __post_init__(self) -> None:
