@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "evaluate": "Score a trained model on held-out time beside its baselines.",
     "decode": "Decode behaviour, beside baselines with the same labels, and score it.",
     "latents": "Export and plot what a model makes of each bin.",
+    "generate": "Generate activity from a trained model, as session files.",
     "ablation": "Train a model without each of its parts, and say what each is worth.",
     "connectivity": "Estimate who drives whom, and score it where the wiring is known.",
     "identity": "Export unit embeddings; tell cell type, region or name across animals.",

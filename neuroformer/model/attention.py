@@ -62,10 +62,14 @@ class Block(nn.Module):
             angles: (B, 1, E, C / 2).
             mask: (B, 1, E, E) bool, true where a query (row) may look at a key (column).
         """
+        return self.with_keys(x, angles, mask)[0]
+
+    def with_keys(self, x: Tensor, angles: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `forward`, and what later tokens look at: rotated keys and values, (B, H, E, C) each."""
         q, k, v = self._heads(x, angles)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
-        return x + self.dropout(self.mlp(self.norm_mlp(x)))
+        return x + self.dropout(self.mlp(self.norm_mlp(x))), k, v
 
     def attended(self, x: Tensor, angles: Tensor, weights: Tensor) -> Tensor:
         """The block with attention weights (B, H, E, E) given from outside, to ask what depends on them."""

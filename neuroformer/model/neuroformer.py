@@ -281,6 +281,19 @@ class Neuroformer(nn.Module):
             mean, variance = mean + term_mean, variance + term_variance
         return mean, variance, state
 
+    def exogenous(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        """What the variables of a batch say whatever the events are.
+
+        Returns:
+            (B, T − first, N) their part of the log-intensities, and (B, T − first, S) what they add to the slow state
+            before its nonlinearity; None where there is none.
+        """
+        term = None
+        if self.context_path is not None:
+            mean, variance = self.context_path(self.context_path.features(batch), batch)
+            term = mean + 0.5 * variance
+        return term, self._presence(batch) if self.trunk is not None else None
+
     def _presence(self, batch: Batch) -> Tensor | None:
         """(B, T − first, S): what the knowledge of each variable adds to the slow state."""
         shift: Tensor | None = None
