@@ -188,9 +188,7 @@ def conditioned_mean(problem: Problem, condition: str) -> Forecast:
     for span in series.recording.part("train"):
         bins = slice(span.start, span.stop)
         label, known = labels[span.epoch][bins], series.known[span.epoch][bins]
-        np.add.at(
-            sums, label[label >= 0], np.where(known, series.values[span.epoch][bins], 0)[label >= 0]
-        )
+        np.add.at(sums, label[label >= 0], np.where(known, series.values[span.epoch][bins], 0)[label >= 0])
         np.add.at(seen, label[label >= 0], known[label >= 0])
     means = np.concatenate([sums / np.maximum(seen, 1), np.zeros((1, series.n_units))])  # −1: no condition
     values = np.empty(problem.truth.shape)

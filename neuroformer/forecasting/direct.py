@@ -124,9 +124,7 @@ def direct_forecasts(
         limit: [_Design(p, constants / bin_s, population_s / bin_s, limit) for p in problems]
         for limit in (LIMITS if prior is None else np.unique(prior.limit[: first.horizon]))
     }
-    learned: dict[str, list] = {
-        name: [] for name in ("mean", "covariance", "strength", "share", "limit")
-    }
+    learned: dict[str, list] = {name: [] for name in ("mean", "covariance", "strength", "share", "limit")}
     for h in range(1, first.horizon + 1):
         given = None if prior is None else _given(prior, h)
         heads = [
@@ -369,9 +367,7 @@ def _features(series: Series, rows: Rows, constants: np.ndarray, population: flo
     own, level = averages[..., :-1], averages[..., -1]
     if series.kind == "traces":
         return _Part(own=now[..., None] - own, population=now - level, anchor=now)
-    return _Part(
-        own=np.concatenate([now[..., None], own], 2), population=level, anchor=np.zeros(now.shape)
-    )
+    return _Part(own=np.concatenate([now[..., None], own], 2), population=level, anchor=np.zeros(now.shape))
 
 
 def _couplings(fit: _Fit, own: np.ndarray, strengths: Sequence[float]) -> list[np.ndarray | None]:

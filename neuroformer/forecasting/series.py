@@ -182,7 +182,9 @@ def read_series(recording: Recording, kind: Kind) -> Series:
     raw = []
     for number, epoch in enumerate(recording.epochs):
         span = Span(epoch=number, start=0, stop=epoch.n_bins)
-        raw.append((recording.traces(span) if kind == "traces" else recording.counts(span)).astype(np.float64))
+        raw.append(
+            (recording.traces(span) if kind == "traces" else recording.counts(span)).astype(np.float64)
+        )
     train = np.concatenate([raw[span.epoch][span.start : span.stop] for span in recording.part("train")])
     known = np.isfinite(train)
     if not known.any():
