@@ -17,9 +17,8 @@ def run(config: LevelsConfig) -> None:
         print(f"{one.code:<18}{one.levels:<8}{one.val:<12.4f}{one.test:.4f}")
     best = found[0]
     print(
-        f"\nbest on the validation part: {best.levels} {best.code.replace('_', '-')} level(s), {best.test:.4f} nats per "
-        "event of the test part"
-        + (f"; use data.levels={best.levels}" if best.code == "quantile" else "")
+        f"\nbest on the validation part: {best.levels} {best.code.replace('_', '-')} level(s), {best.test:.4f} nats "
+        "per event of the test part" + (f"; use data.levels={best.levels}" if best.code == "quantile" else "")
     )
 
 

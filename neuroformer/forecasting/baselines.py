@@ -8,6 +8,7 @@ effective for time series forecasting?"). Where a recording drifts they are much
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ _MOST_UNITS = 200
 """Above, the population is taken by as many principal components."""
 
 Form = Literal["level", "change"]
+FORMS: tuple[Form, ...] = ("level", "change")
 
 
 def mean(problem: Problem) -> Forecast:
@@ -50,8 +52,8 @@ def autoregression(problem: Problem) -> Forecast:
     """Each unit from its own last values, direct for each horizon; lags, ridge and form are chosen."""
     series = problem.series
     features = {
-        (form, lags): _Three(problem, lambda rows, form=form, lags=lags: own_lags(series, rows, form, lags))
-        for form in ("level", "change")
+        (form, lags): _Three(problem, partial(own_lags, series, form=form, lags=lags))
+        for form in FORMS
         for lags in LAGS
     }
 
@@ -103,8 +105,8 @@ def linear(problem: Problem) -> Forecast:
         return found.reshape(len(rows), -1)
 
     features = {
-        (form, lags): _Three(problem, lambda rows, form=form, lags=lags: population(rows, form, lags))
-        for form in ("level", "change")
+        (form, lags): _Three(problem, partial(population, form=form, lags=lags))
+        for form in FORMS
         for lags in (1, 4)
     }
 

@@ -7,11 +7,11 @@ a_jk are exponential averages of a unit's past with time constants from a bin or
 constant. Traces are forecast as the change from the last value, by deviations from recent levels alone: the level
 itself drifts, and what was learned about it in the training part is wrong in the test part.
 
-The weights of own past are w_j ~ N(μ_h, Σ_h), with μ_h and Σ_h learned by expectation-maximisation over all units of all
-sessions (empirical Bayes; Dempster, Laird & Rubin 1977): units with little to say are forecast as units are on average.
-Their errors have Student's t distribution (Lange et al. 1989, J. Am. Stat. Assoc. 84:881), and as errors h bins ahead
-overlap in time, R rows say about as much as 2 R / (h + 1) independent ones: likelihoods have that exponent. B is a ridge
-regression of what own past leaves. Its penalty (none of it is a choice too), the share s_h of the correction, and
+The weights of own past are w_j ~ N(μ_h, Σ_h), with μ_h and Σ_h learned by expectation-maximisation over all units of
+all sessions (empirical Bayes; Dempster, Laird & Rubin 1977): units with little to say are forecast as units are on
+average. Their errors have Student's t distribution (Lange et al. 1989, J. Am. Stat. Assoc. 84:881), and as errors
+h bins ahead overlap in time, R rows say about as much as 2 R / (h + 1) independent ones: likelihoods have that
+exponent. B is a ridge regression of what own past leaves. Its penalty (none of it is a choice too), the share s_h of the correction, and
 whether deviations count beyond three standard deviations of the training part are chosen by the error over the
 validation parts of all sessions together. Nothing is fitted by gradient.
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,8 @@ class DirectPrior:
     def save(self, path: Path) -> None:
         """Write as .npz, atomically."""
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **{name: np.asarray(value) for name, value in vars(self).items()})
+            arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(self).items()}
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: str | Path, *, kind: Kind, bin_s: float, horizon: int) -> DirectPrior:
@@ -83,7 +85,7 @@ class DirectPrior:
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in cls.__dataclass_fields__}
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, EOFError) as error:
             raise UserError(
                 f"{path}: not the prior of a direct head; name the head.npz that neuroformer forecast wrote"
             ) from error
@@ -99,8 +101,9 @@ class DirectPrior:
             prior.bin_s - bin_s
         ) > 1e-9 * bin_s:
             raise UserError(
-                f"{path}: learned on {prior.kind} in bins of {prior.bin_s:g} s up to {len(prior.mean)} bins ahead, asked "
-                f"for {kind} in bins of {bin_s:g} s up to {horizon}; use the same target and bin_s, and no longer horizon"
+                f"{path}: learned on {prior.kind} in bins of {prior.bin_s:g} s up to {len(prior.mean)} bins ahead, "
+                f"asked for {kind} in bins of {bin_s:g} s up to {horizon}; use the same target and bin_s, and a horizon "
+                "that is no longer"
             )
         return prior
 
@@ -209,7 +212,7 @@ def _fit_head(fits: Sequence[_Fit], config: DirectHeadConfig, given: _Given | No
             whole = _forecast(fit.val, weights, coupling, 1.0) - fit.val.anchor
             for k, share in enumerate(shares):
                 errors[i, k] += measure(fit.val.anchor + share * whole, fit.val_target) / len(fits)
-    i, k = np.unravel_index(int(errors.argmin()), errors.shape)
+    i, k = divmod(int(errors.argmin()), len(shares))
     return _Head(
         mean=mean, covariance=covariance, strength=strengths[i], share=shares[k], own=own,
         couplings=[path[i] for path in paths], error=float(errors[i, k]),

@@ -126,7 +126,9 @@ def _amplitudes(recording: Recording, part: Part) -> tuple[np.ndarray, np.ndarra
     for span in recording.part(part):
         events = recording.events(span)
         if events.amplitudes is None:
-            raise UserError(f"{recording.session.path}: its events have no amplitudes, so that there is nothing to code")
+            raise UserError(
+                f"{recording.session.path}: its events have no amplitudes; there is nothing to code"
+            )
         amplitudes.append(events.amplitudes.astype(np.float64))
         units.append(events.units)
     pooled = np.concatenate(amplitudes)

@@ -77,8 +77,8 @@ def rollout(problem: Problem, run: TrainedRun, *, samples: int, seed: int, level
 class Indicator:
     """From expected events to traces: d(t + 1) = φ d(t) + b (a s(t + 1) − c), d the trace's deviation from its level.
 
-    φ, b ≥ 0 and c = E[a s] of each unit come from the training part, a is the unit's mean amplitude there, and the level
-    is an exponential average of the trace up to the origin: it drifts, and what the events say is about changes.
+    φ, b ≥ 0 and c = E[a s] of each unit come from the training part, a is the unit's mean amplitude there, and the
+    level is an exponential average of the trace up to the origin: it drifts, and what the events say is about changes.
 
     Args:
         problem: of traces.

@@ -100,7 +100,7 @@ class Experiment:
             seen.add(recording.session_id)
         self.kind: Kind = self._kind(recordings)
         self.condition = self._condition(recordings)
-        self.names = self._names(recordings)
+        self.names = self._names()
         part: Part = "val" if config.part == "val" else "test"
         self.problems = [
             Problem(
@@ -158,7 +158,7 @@ class Experiment:
             raise UserError(f"{lacking[0].session.path}: condition=trials: the session has no trials")
         return "" if lacking else "trials"
 
-    def _names(self, recordings: Sequence[Recording]) -> list[str]:
+    def _names(self) -> list[str]:
         config = self.config
         windows = config.glm.window_s is not None and config.glm.history_window_s is not None
         cannot = {}
@@ -173,12 +173,10 @@ class Experiment:
         for name in (*config.methods, *config.baselines):
             if name in cannot:
                 raise UserError(f"{name}: {cannot[name]}")
-        asked = [
+        return [
             *(config.methods or [m for m in OURS if m not in cannot]),
             *(config.baselines or [m for m in BASELINES if m not in cannot]),
         ]
-        assert recordings
-        return asked
 
     def forecasts(self) -> dict[str, list[Forecast]]:
         """Of every method, for each session."""
@@ -269,13 +267,14 @@ def _write_forecasts(path: Path, problem: Problem, found: dict[str, Forecast]) -
     series, rows = problem.series, problem.origins
     path.parent.mkdir(parents=True, exist_ok=True)
     epochs = series.recording.epochs
+    ours: dict[str, Any] = {name: series.stored(one.values).astype(np.float32) for name, one in found.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             origin_s=[float(epochs[e].time_of(t + 1)) for e, t in zip(rows.epoch, rows.at, strict=True)],
             horizon_s=series.recording.bin_s * np.arange(1, problem.horizon + 1),
             truth=series.stored(problem.truth).astype(np.float32),
-            **{name: series.stored(one.values).astype(np.float32) for name, one in found.items()},
+            **ours,
         )
 
 

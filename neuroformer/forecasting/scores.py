@@ -26,8 +26,8 @@ class Curve:
     """Scores of one method for one session.
 
     Attributes:
-        scores: per metric, a score for each of H horizons: `mae`, `mse`, `correlation` (median over units of Pearson's r
-            over origins), `correlation_mean` (mean over units), `bits_per_spike` (counts alone).
+        scores: per metric, a score for each of H horizons: `mae`, `mse`, `correlation` (median over units of Pearson's
+            r over origins), `correlation_mean` (mean over units), `bits_per_spike` (counts alone).
     """
 
     scores: Mapping[str, list[Score]]

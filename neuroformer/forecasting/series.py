@@ -119,7 +119,7 @@ class Series:
             UserError: they are fewer than 20.
         """
         inside = rows.at + horizon < rows.stop
-        ever = np.logical_or.reduce([known.any(0) for known in self.known])
+        ever = np.stack([known.any(0) for known in self.known]).any(0)
         for epoch, known in enumerate(self.known):
             whole = known[:, ever].all(1)
             here = np.flatnonzero(inside & (rows.epoch == epoch))
@@ -127,8 +127,8 @@ class Series:
         if inside.sum() < _LEAST_ROWS:
             raise UserError(
                 f"{self.recording.session.path}: {int(inside.sum())} bins of the training or validation part can be "
-                f"forecast {horizon} bins ahead, expected {_LEAST_ROWS} or more; lower horizon, widen both in split, or "
-                "use a longer recording"
+                f"forecast {horizon} bins ahead, expected {_LEAST_ROWS} or more; lower horizon, widen both in split, "
+                "or use a longer recording"
             )
         return np.flatnonzero(inside)
 

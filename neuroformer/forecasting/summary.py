@@ -66,8 +66,10 @@ class Summary:
         ]
 
     def compared(self, metric: str) -> list[dict[str, object]]:
-        """Ours beside the best baseline of each horizon: medians, in how many sessions ours is at or above that
-        baseline, and the paired interval of the difference where there is one session.
+        """Ours beside the best baseline of each horizon.
+
+        Medians, in how many sessions ours is at or above that baseline, and the interval of the difference where there
+        is one session.
         """
         baselines = [m for m in self.methods if m not in OURS]
         ours = [m for m in self.methods if m in OURS]

@@ -102,6 +102,10 @@ class ForecastConfig:
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
+        if not self.run and not self.out:
+            raise ValueError(
+                "out: empty; name the folder for the results (out=DIR), it is known only when run= is given"
+            )
         for setting, names, known in (
             ("methods", self.methods, OURS),
             ("baselines", self.baselines, BASELINES),

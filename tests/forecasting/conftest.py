@@ -36,9 +36,7 @@ def make_session(tmp_path: Path) -> Callable[..., Path]:
             start=0.0,
             stop=float(n_bins),
             n_units=n_units,
-            events=Events(
-                times=np.repeat(bins + 0.5, times), units=np.repeat(units, times).astype(np.int32)
-            ),
+            events=Events(times=np.repeat(bins + 0.5, times), units=np.repeat(units, times).astype(np.int32)),
             traces=None
             if traces is None
             else TimeSeries(timestamps=np.arange(n_bins) + 0.5, values=traces, kind="continuous"),

@@ -190,3 +190,14 @@ def test_too_long_a_horizon_is_refused(
     problem = make_problem(rng.normal(size=(100, 2)), horizon=40)
     with pytest.raises(UserError, match="no stretch of the test part is as long as horizon=40"):
         len(problem.origins)
+
+
+def test_counts_are_forecast_about_their_mean(
+    make_problem: Callable[..., Problem], rng: np.random.Generator
+) -> None:
+    # A slow rhythm of the rate: what happened lately says what comes.
+    rate = 1 + 0.8 * np.sin(np.arange(800) / 25)[:, None] * np.ones(3)
+    problem = make_problem(None, counts=rng.poisson(rate), kind="counts", horizon=2)
+    found = direct_forecasts([problem], HEAD)[0][0]
+    expected = problem.series.stored(found.values)[:, 0]
+    assert np.corrcoef(expected.mean(1), rate[problem.origins.at + 1, 0])[0, 1] > 0.85

@@ -1,5 +1,6 @@
 """Codes of amplitudes, and the likelihood by which they are compared."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def test_density_integrates_to_one(n_levels: int, rng: np.random.Generator) -> N
         return float(np.exp(code.log_density(a, np.array([1])))[0] * a[0])
 
     cuts = [-12.0, *np.log(edges), 12.0]
-    total = sum(quad(density, a, b, limit=200)[0] for a, b in zip(cuts[:-1], cuts[1:], strict=True))
+    total = sum(quad(density, a, b, limit=200)[0] for a, b in pairwise(cuts))
     assert total == pytest.approx(1, abs=1e-4)
 
 
