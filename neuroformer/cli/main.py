@@ -24,6 +24,8 @@ SUBCOMMANDS = {
     "generate": "Generate activity from a trained model, as session files.",
     "calibrate": "Compare generated with recorded activity, each statistic beside its floor.",
     "ablation": "Train a model without each of its parts, and say what each is worth.",
+    "forecast": "Forecast traces or counts of every unit, and score it by horizon beside baselines.",
+    "levels": "Compare codes of calcium amplitudes by held-out likelihood.",
     "connectivity": "Estimate who drives whom, and score it where the wiring is known.",
     "identity": "Export unit embeddings; tell cell type, region or name across animals.",
     "report": "Write one self-contained report.html from a run folder.",

@@ -94,3 +94,35 @@ def level_edges(amplitudes: np.ndarray, n_levels: int) -> np.ndarray:
     shares = np.arange(1, n_levels) / n_levels
     quantiles = np.quantile(amplitudes.astype(np.float64), shares, method="higher")
     return np.unique(quantiles[quantiles > amplitudes.min()])
+
+
+def vector_quantised_edges(amplitudes: np.ndarray, n_levels: int, *, rounds: int = 200) -> np.ndarray:
+    """Inner edges of `n_levels` codes that lie close to the logarithm of the amplitudes: 1-D vector quantisation.
+
+    Lloyd's algorithm (1982, IEEE Trans. Inf. Theory 28:129) from the quantiles. In one dimension a code's cell is an
+    interval, so that it is given by its edges as `level_edges` are.
+
+    Args:
+        amplitudes: above 0.
+        n_levels: codes wanted; empty ones and equal edges are left out.
+        rounds: at most.
+
+    >>> vector_quantised_edges(np.array([1.0, 1.1, 1.2, 8.0, 9.0]), 2)
+    array([8.])
+    """
+    edges = level_edges(amplitudes, n_levels)
+    if not len(edges):
+        return edges
+    ordered = np.sort(amplitudes.astype(np.float64))
+    logs = np.log(ordered)
+    sums = np.concatenate([[0.0], np.cumsum(logs)])
+    first = np.searchsorted(ordered, edges)  # of every code but the lowest
+    for _ in range(rounds):
+        cuts = np.concatenate([[0], first, [len(logs)]])
+        centres = np.diff(sums[cuts]) / np.diff(cuts)
+        moved = np.unique(np.searchsorted(logs, 0.5 * (centres[1:] + centres[:-1])))
+        moved = moved[(moved > 0) & (moved < len(logs))]
+        if np.array_equal(moved, first):
+            break
+        first = moved
+    return np.unique(ordered[first])
