@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from neuroformer.cli import demo, pretrain
+from neuroformer.cli import demo, forecast, pretrain
 from neuroformer.cli.command import Command, parse_arguments
 from neuroformer.cli.config import read_yaml
 from neuroformer.importers import load_mapping
@@ -29,6 +29,8 @@ def reader(path: Path) -> Callable[[Path], object]:
     if folder in folders:
         return folders[folder]
     assert folder == ".", f"configs/{folder}: no command is known to read these files"
+    if name.endswith("_forecast"):
+        return read_by(forecast.COMMAND)
     return read_by(demo.COMMAND if name.startswith("demo") else pretrain.COMMAND)
 
 

@@ -7,13 +7,13 @@ a_jk are exponential averages of a unit's past with time constants from a bin or
 constant. Traces are forecast as the change from the last value, by deviations from recent levels alone: the level
 itself drifts, and what was learned about it in the training part is wrong in the test part.
 
-The weights of own past are w_j ~ N(μ_h, Σ_h), with μ_h and Σ_h learned by expectation-maximisation over all units of
-all sessions (empirical Bayes; Dempster, Laird & Rubin 1977): units with little to say are forecast as units are on
-average. Their errors have Student's t distribution (Lange et al. 1989, J. Am. Stat. Assoc. 84:881), and as errors
-h bins ahead overlap in time, R rows say about as much as 2 R / (h + 1) independent ones: likelihoods have that
-exponent. B is a ridge regression of what own past leaves. Its penalty (none of it is a choice too), the share s_h of the correction, and
-whether deviations count beyond three standard deviations of the training part are chosen by the error over the
-validation parts of all sessions together. Nothing is fitted by gradient.
+The weights of own past are w_j ~ N(μ_h, Σ_h), with μ_h and Σ_h learned by expectation-maximisation over all units
+of all sessions (empirical Bayes; Dempster, Laird & Rubin 1977): units with little to say are forecast as units are
+on average. Their errors have Student's t distribution (Lange et al. 1989, J. Am. Stat. Assoc. 84:881), and as
+errors h bins ahead overlap in time, R rows say about as much as 2 R / (h + 1) independent ones: likelihoods have
+that exponent. B is a ridge regression of what own past leaves. Its penalty (none of it is a choice too), the share
+s_h of the correction, and whether deviations count beyond three standard deviations of the training part are chosen
+by the error over the validation parts of all sessions together. Nothing is fitted by gradient.
 
 Legend: R rows, N units, K own features, H horizons.
 """
@@ -102,8 +102,8 @@ class DirectPrior:
         ) > 1e-9 * bin_s:
             raise UserError(
                 f"{path}: learned on {prior.kind} in bins of {prior.bin_s:g} s up to {len(prior.mean)} bins ahead, "
-                f"asked for {kind} in bins of {bin_s:g} s up to {horizon}; use the same target and bin_s, and a horizon "
-                "that is no longer"
+                f"asked for {kind} in bins of {bin_s:g} s up to {horizon}; use the same target and bin_s, and a "
+                "horizon that is no longer"
             )
         return prior
 
