@@ -7,13 +7,13 @@ a_jk are exponential averages of a unit's past with time constants from a bin or
 constant. Traces are forecast as the change from the last value, by deviations from recent levels alone: the level
 itself drifts, and what was learned about it in the training part is wrong in the test part.
 
-The weights of own past are w_j ~ N(μ_h, Σ_h), with μ_h and Σ_h learned by expectation-maximisation over all units of
-all sessions (empirical Bayes; Dempster, Laird & Rubin 1977): units with little to say are forecast as units are on
-average. Their errors have Student's t distribution (Lange et al. 1989, J. Am. Stat. Assoc. 84:881), and as errors
-h bins ahead overlap in time, R rows say about as much as 2 R / (h + 1) independent ones: likelihoods have that
-exponent. B is a ridge regression of what own past leaves. Its penalty (none of it is a choice too), the share s_h of the correction, and
-whether deviations count beyond three standard deviations of the training part are chosen by the error over the
-validation parts of all sessions together. Nothing is fitted by gradient.
+The weights of own past are w_j ~ N(μ_h, Σ_h), with μ_h and Σ_h learned by expectation-maximisation over all units
+of all sessions (empirical Bayes; Dempster, Laird & Rubin 1977): units with little to say are forecast as units are
+on average. Errors of traces have Student's t distribution (Lange et al. 1989, J. Am. Stat. Assoc. 84:881), and as
+errors h bins ahead overlap in time, R rows say about as much as 2 R / (h + 1) independent ones: likelihoods have
+that exponent. B is a ridge regression of what own past leaves. Its penalty (none of it is a choice too), the share
+s_h of the correction, and (traces) whether deviations count beyond three standard deviations of the training part
+are chosen by the error over the validation parts of all sessions together. Nothing is fitted by gradient.
 
 Legend: R rows, N units, K own features, H horizons.
 """
@@ -102,8 +102,8 @@ class DirectPrior:
         ) > 1e-9 * bin_s:
             raise UserError(
                 f"{path}: learned on {prior.kind} in bins of {prior.bin_s:g} s up to {len(prior.mean)} bins ahead, "
-                f"asked for {kind} in bins of {bin_s:g} s up to {horizon}; use the same target and bin_s, and a horizon "
-                "that is no longer"
+                f"asked for {kind} in bins of {bin_s:g} s up to {horizon}; use the same target and bin_s, and a "
+                "horizon that is no longer"
             )
         return prior
 
@@ -125,7 +125,7 @@ def direct_forecasts(
     values = [np.empty(p.truth.shape) for p in problems]
     designs = {
         limit: [_Design(p, constants / bin_s, population_s / bin_s, limit) for p in problems]
-        for limit in (LIMITS if prior is None else np.unique(prior.limit[: first.horizon]))
+        for limit in _limits(first.series.kind, prior, first.horizon)
     }
     learned: dict[str, list] = {name: [] for name in ("mean", "covariance", "strength", "share", "limit")}
     for h in range(1, first.horizon + 1):
@@ -155,6 +155,13 @@ def direct_forecasts(
         for name in ("strength", "share", "limit")
     }
     return [Forecast(found, chosen) for found in values], used
+
+
+def _limits(kind: Kind, prior: DirectPrior | None, horizon: int) -> Sequence[float]:
+    """Limits of deviations to choose from; counts have none."""
+    if prior is not None:
+        return [float(limit) for limit in np.unique(prior.limit[:horizon])]
+    return LIMITS if kind == "traces" else (np.inf,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -193,7 +200,8 @@ class _Head:
 
 def _fit_head(fits: Sequence[_Fit], config: DirectHeadConfig, given: _Given | None) -> _Head:
     weight: list[np.ndarray | None] = [None] * len(fits)
-    for _ in range(_REWEIGHTED + 1):
+    # A rare event is no error of measurement: rows of counts all weigh the same.
+    for _ in range((_REWEIGHTED if fits[0].kind == "traces" else 0) + 1):
         sums = [fit.sums(rows) for fit, rows in zip(fits, weight, strict=True)]
         if given is None:
             mean, covariance = learn_prior(sums, rounds=config.rounds)

@@ -11,11 +11,27 @@ from matplotlib.figure import Figure
 from neuroformer.forecasting.problem import Forecast, Problem
 from neuroformer.forecasting.scores import METRICS
 from neuroformer.forecasting.summary import NAMES, Summary
-from neuroformer.plotting import INK, MUTED, method_color, method_label, new_figure, style
+from neuroformer.plotting import INK, MUTED, method_label, new_figure, style
 from neuroformer.settings.forecast import OURS
 
 _DRAWN = ("direct", "rollout", "last", "autoregression")
 _PANELS = 2
+# Far apart, as many lines lie close together here.
+_COLORS = {
+    "direct": "#009E73",
+    "rollout": "#0072B2",
+    "mean": MUTED,
+    "last": "#D55E00",
+    "conditioned_mean": "#56B4E9",
+    "decay": "#B3A400",
+    "autoregression": "#E69F00",
+    "linear": "#CC79A7",
+    "glm_rollout": "#44206B",
+}
+
+
+def _color(method: str) -> str:
+    return _COLORS[method]
 
 
 def draw_curves(summary: Summary, kind: str) -> Figure:
@@ -31,7 +47,7 @@ def draw_curves(summary: Summary, kind: str) -> Figure:
                 middle = summary.median(method, metric)
                 if not np.isfinite(middle).any():
                     continue
-                ours, color = method in OURS, method_color(method)
+                ours, color = method in OURS, _color(method)
                 panel.plot(
                     seconds, middle, color=color, label=method_label(method), linewidth=2.0 if ours else 1.2,
                     linestyle="-" if ours else "--", zorder=3 if ours else 2,
@@ -50,7 +66,8 @@ def draw_curves(summary: Summary, kind: str) -> Figure:
                 # A baseline far below the training rate would leave no room for the others.
                 top = max(float(np.nanmax(summary.median(m, metric))) for m in summary.methods)
                 panel.set_ylim(bottom=max(panel.get_ylim()[0], -2 * max(top, 0.1)))
-        panels[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
+        handles, labels = panels[0].get_legend_handles_labels()
+        panels[-1].legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
         bands_are = (
             f"median of {len(summary.curves)} sessions, bands: quartiles"
             if several
@@ -92,7 +109,7 @@ def draw_examples(problem: Problem, forecasts: Mapping[str, Forecast], units: in
                         [[series.values[which][at, unit]], forecasts[method].values[origin, :, unit]]
                     )
                     panel.plot(
-                        epoch.time_of(ahead + 0.5), path, color=method_color(method), linewidth=1.2,
+                        epoch.time_of(ahead + 0.5), path, color=_color(method), linewidth=1.2,
                         label=method_label(method) if k == 0 else None,
                     )  # fmt: skip
             panel.set_ylabel(f"unit {unit}")

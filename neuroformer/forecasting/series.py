@@ -118,10 +118,10 @@ class Series:
         Raises:
             UserError: they are fewer than 20.
         """
-        inside = rows.at + horizon < rows.stop
-        ever = np.stack([known.any(0) for known in self.known]).any(0)
+        inside: np.ndarray = rows.at + horizon < rows.stop
+        ever = np.asarray(np.stack([known.any(0) for known in self.known]).any(0))
         for epoch, known in enumerate(self.known):
-            whole = known[:, ever].all(1)
+            whole = np.asarray(known[:, ever].all(1))
             here = np.flatnonzero(inside & (rows.epoch == epoch))
             inside[here] = whole[rows.at[here] + horizon]
         if inside.sum() < _LEAST_ROWS:
