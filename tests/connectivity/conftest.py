@@ -121,7 +121,9 @@ def random_model(
             width=8, layers=layers, heads=2, window_s=0.04, state=state, time_constants_s=[0.01, 0.02]
         ),
     )
-    model = Neuroformer(config=config, bin_s=0.01, sessions=list(shapes)).double()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Neuroformer(config=config, bin_s=0.01, sessions=list(shapes)).double()
     assert model.context <= CONTEXT
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
