@@ -75,7 +75,7 @@ def render(scores: Scores) -> str:
     for target in scores.targets:
         lines.append(f"{target}: mean of {n} session{'s' * (n > 1)} [95 % interval]")
         heads = ("R²", "correlation", "RMSE")
-        lines.append(" " * width + "".join(f"{h:<26}" for h in heads) + "trained     looks ahead")
+        lines.append(" " * width + "".join(f"{h:<28}" for h in heads) + "trained     looks ahead")
         for method in scores.methods:
             texts = [
                 _number(scores.scores[target, m, method].value, scores.scores[target, m, method].interval)
@@ -85,7 +85,7 @@ def render(scores: Scores) -> str:
             ahead = "no" if about["causal"] else "yes"
             lines.append(
                 f"{method:<{width}}"
-                + "".join(f"{t:<26}" for t in texts)
+                + "".join(f"{t:<28}" for t in texts)
                 + f"{about['n_trained']:<12,}{ahead}"
             )
         for name in scores.language_models:

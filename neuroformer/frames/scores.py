@@ -32,7 +32,9 @@ class Scores:
         self.methods = list(dict.fromkeys(r["method"] for r in results))
         self.sessions = list(dict.fromkeys(r["session"] for r in results))
         self.targets = list(results[0]["targets"])
-        self.about = {r["method"]: r for r in reversed(results)}
+        self.about: dict[str, dict[str, Any]] = {}
+        for r in results:
+            self.about.setdefault(r["method"], r)
         rng = np.random.default_rng(seed)
         self._session = rng.integers(len(self.sessions), size=(DRAWS, len(self.sessions)))
         if len(self.sessions) == 1:
@@ -175,7 +177,7 @@ def sentence(scores: Scores) -> str:
     about = f"differences of R², 95 % intervals, {n} session{'s' * (n > 1)}, {seeds} seed{'s' * (seeds > 1)}"
     if seeds == 1:
         about += ", so that chance in training is not in the intervals"
-    return f"Text weights {start} ({about}): {'. '.join(parts)}."
+    return f"Text weights {start} ({about}): {'; '.join(parts)}."
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ class Stretch:
 
     Attributes:
         x: (L + T, N) float32 standardised activity, 0 where a unit has none.
-        seen: (L + T,) bool: some unit has a value in the frame.
+        seen: (L + T,) bool: some unit has a value in the frame (one that varies in training).
         y: (T, D) float32 standardised targets, 0 where unknown.
         known: (T, D) bool.
         lead: L, bins of the gap before the part (or of nothing, at the start of an epoch); never another part's.
@@ -140,7 +140,7 @@ def read_session(recording: Recording, config: BackbonesConfig) -> FrameSession:
             parts[part].append(
                 Stretch(
                     x=np.where(spread < np.inf, z, 0).astype(np.float32),
-                    seen=np.isfinite(frames).any(1),
+                    seen=(np.isfinite(frames) & (spread < np.inf)).any(1),
                     y=np.where(known, (values - mean) / scale, 0).astype(np.float32),
                     known=known,
                     lead=lead,

@@ -177,6 +177,17 @@ def truncate(model: Any, layers: int | None, path: str) -> Any:
     return model
 
 
+def with_causality(model: Any, causal: bool) -> Any:
+    """The same weights in an encoder that looks back alone, as far as its architecture knows that (BERT's do)."""
+    config = copy.deepcopy(model.config)
+    config.is_decoder = causal
+    other = type(model)(config)
+    other.set_input_embeddings(copy.deepcopy(model.get_input_embeddings()))
+    other.load_state_dict(model.state_dict())
+    other.token_scale = model.token_scale
+    return other.float().eval()
+
+
 def untrained(model: Any) -> Any:
     """The same architecture, its weights drawn anew by its own rules, from torch's generator."""
     config = copy.deepcopy(model.config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+import warnings
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from neuroformer.errors import UserError
 from neuroformer.frames.backbones.backbone import Backbone, looks_ahead
-from neuroformer.frames.backbones.checkpoint import load_checkpoint_model, need, untrained
+from neuroformer.frames.backbones.checkpoint import load_checkpoint_model, need, untrained, with_causality
 from neuroformer.frames.backbones.shuffle import shuffle_weights
 from neuroformer.settings.backbones import BackboneConfig
 
@@ -44,8 +45,8 @@ class LanguageModel(Backbone):
             shuffle_weights(model, seed)
         settings = model.config.get_text_config()
         self.width = int(settings.hidden_size)
-        if config.causal is not None and hasattr(settings, "is_decoder"):
-            settings.is_decoder = config.causal
+        if config.causal is not None and getattr(settings, "is_decoder", config.causal) != config.causal:
+            model = with_causality(model, config.causal)
         if config.bits is not None:
             model = _quantised(model, config.bits, device)
         self.frozen = config.tuning == "frozen"
@@ -57,7 +58,10 @@ class LanguageModel(Backbone):
             lora = peft.LoraConfig(
                 r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear"
             )
-            model = peft.get_peft_model(model, lora)
+            with warnings.catch_warnings():
+                # peft asks transformers in words that the latter is about to drop
+                warnings.simplefilter("ignore", FutureWarning)
+                model = peft.get_peft_model(model, lora)
         self.model = model
         self.train()
         self.causal = not looks_ahead(self)
