@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from neuroformer.cli import demo, forecast, pretrain
+from neuroformer.cli import backbones, demo, forecast, pretrain
 from neuroformer.cli.command import Command, parse_arguments
 from neuroformer.cli.config import read_yaml
 from neuroformer.importers import load_mapping
@@ -25,7 +25,12 @@ def read_by(command: Command) -> Callable[[Path], object]:
 def reader(path: Path) -> Callable[[Path], object]:
     """Who reads a file: by its folder; at the top by its name, and there the rest are for pretraining."""
     folder, name = path.parent.relative_to(ROOT / "configs").as_posix(), path.stem
-    folders = {"convert": load_mapping, "simulate": read_by(SIMULATE), "demo": read_by(pretrain.COMMAND)}
+    folders = {
+        "convert": load_mapping,
+        "simulate": read_by(SIMULATE),
+        "demo": read_by(pretrain.COMMAND),
+        "nlp4neuro": read_by(backbones.COMMAND),
+    }
     if folder in folders:
         return folders[folder]
     assert folder == ".", f"configs/{folder}: no command is known to read these files"

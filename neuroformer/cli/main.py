@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "fewshot": "Decode a new animal from few labels, beside what a lab does with the same labels.",
     "evaluate": "Score a trained model on held-out time beside its baselines.",
     "decode": "Decode behaviour, beside baselines with the same labels, and score it.",
+    "backbones": "Decode behaviour through language models as backbones, with their controls.",
     "latents": "Export and plot what a model makes of each bin.",
     "generate": "Generate activity from a trained model, as session files.",
     "calibrate": "Compare generated with recorded activity, each statistic beside its floor.",
