@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 
 from neuroformer.calibration.activity import Activity, Blocks
-from neuroformer.calibration.statistics import cumulative, kolmogorov_smirnov, log_ratio, sum_by
+from neuroformer.calibration.statistics import Distribution, log_ratio, sum_by
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crowd:
+class Crowd(Distribution):
     """Distribution of the number of events, or of active units, in windows.
 
     The distance is that of Kolmogorov and Smirnov.
@@ -20,8 +20,6 @@ class Crowd:
 
     width: int
     """Bins of a window."""
-    edges: np.ndarray
-    """(K + 1,) edges of the classes of numbers."""
     of: Literal["events", "active"]
     name: str
     title: str
@@ -35,19 +33,6 @@ class Crowd:
         kind = np.clip(np.searchsorted(self.edges, number, "right") - 1, 0, len(self.edges) - 2)
         found = np.bincount(windows.block * self.n + kind, minlength=len(blocks) * self.n)
         return found.reshape(len(blocks), 1, self.n).astype(float)
-
-    @property
-    def n(self) -> int:
-        """K."""
-        return len(self.edges) - 1
-
-    def value(self, sums: np.ndarray) -> np.ndarray:
-        """Share of the windows up to each class."""
-        return cumulative(sums)
-
-    def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Kolmogorov–Smirnov."""
-        return kolmogorov_smirnov(a, b)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,15 +67,35 @@ class Rate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Intervals:
+class Distribution:
+    """Numbers counted in classes; distances are those of Kolmogorov and Smirnov."""
+
+    edges: np.ndarray
+    """(K + 1,) edges of the classes."""
+
+    @property
+    def n(self) -> int:
+        """K."""
+        return len(self.edges) - 1
+
+    def value(self, sums: np.ndarray) -> np.ndarray:
+        """Share of the numbers up to each class."""
+        return cumulative(sums)
+
+    def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Kolmogorov–Smirnov."""
+        return kolmogorov_smirnov(a, b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals(Distribution):
     """Distribution of the intervals between successive events of a unit, in classes of bins.
 
     An interval lies within a stretch and belongs to the block of its first event. The distance is that of Kolmogorov
-    and Smirnov, max |F_a − F_b| over the classes' edges; it is 1 where just one of the two has no interval.
+    and Smirnov, max |F_a − F_b| over the classes' edges (in bins, see `classes`); it is 1 where just one of the two has
+    no interval.
     """
 
-    edges: np.ndarray
-    """(K + 1,) edges of the classes in bins, see `classes`."""
     name: str = "interval"
     title: str = "interval distribution"
     per_unit: bool = True
@@ -90,19 +110,6 @@ class Intervals:
         return _by_block(
             activity, blocks, first, unit, np.searchsorted(self.edges, length, "right") - 1, self.n
         )
-
-    @property
-    def n(self) -> int:
-        """K."""
-        return len(self.edges) - 1
-
-    def value(self, sums: np.ndarray) -> np.ndarray:
-        """Share of the intervals up to each class."""
-        return cumulative(sums)
-
-    def distance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Kolmogorov–Smirnov."""
-        return kolmogorov_smirnov(a, b)
 
 
 @dataclass(frozen=True, kw_only=True)

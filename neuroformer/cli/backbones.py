@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +15,16 @@ if TYPE_CHECKING:
 
 def run(config: BackbonesConfig) -> None:
     """Fit what is missing, print the table and the sentence, and write both with a figure."""
-    from neuroformer.files import RunFolder, atomic_path
+    from neuroformer.cells import open_folder, run_cells
+    from neuroformer.files import atomic_path
     from neuroformer.frames.figure import draw
-    from neuroformer.frames.run import Experiment, run_cells
+    from neuroformer.frames.run import Experiment
     from neuroformer.frames.scores import Scores, sentence
     from neuroformer.plotting import save_figure
 
     experiment = Experiment(config)
     out = Path(config.out)
-    if config.overwrite:
-        shutil.rmtree(out / "cells", ignore_errors=True)
-    resumable = config.overwrite or (out / "cells").is_dir()
-    folder = RunFolder.create(out, overwrite=resumable, command=COMMAND.name, config=config)
+    folder = open_folder(out, overwrite=config.overwrite, command=COMMAND.name, config=config)
     results = run_cells(experiment, out)
     scores = Scores(results)
     words = sentence(scores)

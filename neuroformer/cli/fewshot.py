@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,15 @@ from neuroformer.settings.fewshot import FewshotConfig
 
 def run(config: FewshotConfig) -> None:
     """Compute, print the table and one sentence, and write both with a figure."""
-    from neuroformer.decoding.fewshot import Experiment, run_cells
+    from neuroformer.cells import open_folder, run_cells
+    from neuroformer.decoding.fewshot import Experiment
     from neuroformer.decoding.learning_curve import SHARE, draw, sentences, summarise
-    from neuroformer.files import RunFolder, atomic_path
+    from neuroformer.files import atomic_path
     from neuroformer.plotting import save_figure
 
     experiment = Experiment(config)
     out = Path(config.out)
-    if config.overwrite:
-        shutil.rmtree(out / "cells", ignore_errors=True)
-    resumable = config.overwrite or (out / "cells").is_dir()
-    folder = RunFolder.create(out, overwrite=resumable, command=COMMAND.name, config=config)
+    folder = open_folder(out, overwrite=config.overwrite, command=COMMAND.name, config=config)
     results = run_cells(experiment, out)
     rows = summarise(results, scale=config.scale)
     amounts = "minutes" if config.minutes else SHARE

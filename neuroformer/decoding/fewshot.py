@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from neuroformer.decoding.fewshot_baselines import baseline_answer
 from neuroformer.decoding.fewshot_scores import Answer, is_per_trial, pool_trials, score_answer
 from neuroformer.errors import UserError
 from neuroformer.evaluation.behavior_scores import INTERVAL_LEVEL
-from neuroformer.files import read_json, write_json
 from neuroformer.inversion.filtering import forward, smooth
 from neuroformer.inversion.onboarding import Tuning, infer_tuning, state_features, wide_prior
 from neuroformer.inversion.summary import (
@@ -231,6 +229,12 @@ class Experiment:
         }
         return {**asdict(cell), "label_s": used * self.settings.bin_s, "scores": scores}
 
+    def told(self, cell: Cell, found: dict[str, Any]) -> str:
+        """A line about a cell: what it is and its first score."""
+        first: dict[str, Any] = next(iter(found["scores"].values()), {})
+        shown = next((f"{n} {first[n]['value']:.4g}" for n in ("mean_error", "accuracy") if n in first), "")
+        return f"{cell.session} {cell.amount:g} seed {cell.seed} {cell.method}: {shown}"
+
     def _answered(self, recording: Recording, name: str, cell: Cell) -> Answer | None:
         """What a readout or a baseline says of a variable; None where it says nothing."""
         readout = self.readouts.get(name)
@@ -310,26 +314,6 @@ class Experiment:
                 each(partial(posterior_quantile, level=1 - low)),
             ),
         )
-
-
-def run_cells(experiment: Experiment, folder: Path, *, report: Any = print) -> list[dict[str, Any]]:
-    """Compute what is not there yet; all results in the order of the cells."""
-    results = []
-    cells = list(experiment.cells())
-    for k, cell in enumerate(cells):
-        path = folder / "cells" / f"{experiment.key(cell)}.json"
-        if not path.exists():
-            found = experiment.run(cell)
-            write_json(path, found)
-            first: dict[str, Any] = next(iter(found["scores"].values()), {})
-            shown = next(
-                (f"{n} {first[n]['value']:.4g}" for n in ("mean_error", "accuracy") if n in first), ""
-            )
-            report(
-                f"{k + 1}/{len(cells)} {cell.session} {cell.amount:g} seed {cell.seed} {cell.method}: {shown}"
-            )
-        results.append(read_json(path))
-    return results
 
 
 def _point(axis: Axis, probability: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from neuroformer import __version__
 from neuroformer.data import find_sessions
 from neuroformer.errors import UserError
 from neuroformer.evaluation.block_draws import time_blocks
-from neuroformer.files import read_json, write_json
 from neuroformer.frames.linear import fit_linear, window_features
 from neuroformer.frames.methods import Method, list_methods, match_trunk
 from neuroformer.frames.reservoir import reservoir_features
@@ -92,8 +91,15 @@ class Experiment:
             self._read = (file, read_session(open_recording(file, self.config), self.config))
         return self._read[1]
 
+    def told(self, cell: Cell, found: dict[str, Any]) -> str:
+        """A line about a cell: what it is, how long it took and its validation error."""
+        loss = found.get("val_loss")
+        error = "" if loss is None else f", validation error {loss:.3f} of the variance"
+        return f"{found['session']} {cell.method.name} seed {cell.seed}: {found['seconds']:.1f} s{error}"
+
     def run(self, cell: Cell) -> dict[str, Any]:
         """Fit and predict the test part: truth and prediction of each target in its unit, with NaN where unknown."""
+        gc.collect()  # the model of the cell before
         began = time.monotonic()
         session = self.session(cell.file)
         found = self._fit(session, cell)
@@ -167,24 +173,3 @@ class Experiment:
             n_targets=model.head.out_features,
             causal=causal,
         )
-
-
-def run_cells(
-    experiment: Experiment, folder: Path, *, report: Callable[[str], Any] = print
-) -> list[dict[str, Any]]:
-    """Compute what is not there yet; all results in the order of the cells."""
-    results = []
-    cells = list(experiment.cells())
-    for k, cell in enumerate(cells):
-        path = folder / "cells" / f"{experiment.key(cell)}.json"
-        if not path.exists():
-            found = experiment.run(cell)
-            write_json(path, found)
-            loss = found.get("val_loss")
-            report(
-                f"{k + 1}/{len(cells)} {found['session']} {cell.method.name} seed {cell.seed}: {found['seconds']:.1f} s"
-                + ("" if loss is None else f", validation error {loss:.3f} of the variance")
-            )
-            gc.collect()
-        results.append(read_json(path))
-    return results
