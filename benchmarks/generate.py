@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from neuroformer.cli.command import Command, run_command
 from neuroformer.errors import UsageError
 from neuroformer.files import write_json
 from neuroformer.generation import Sampler
+from neuroformer.generation.threads import n_threads, side_by_side
 from neuroformer.model import ModelConfig, Neuroformer, SessionShape, TrunkConfig
 
 UNITS, RATE_HZ = 100, 5.0
@@ -93,7 +95,10 @@ def make_batch(n_bins: int, bin_s: float) -> Batch:
 
 
 def measure(model: Neuroformer, n_streams: int, n_events: int, repeats: int) -> dict[str, Any]:
-    """Events per second of the clock on the wall and of the processor; the past is read before the clock starts."""
+    """Events per second of the clock on the wall and of the processor; the past is read before the clock starts.
+
+    Streams are shared out to threads as `neuroformer generate` does it.
+    """
     bin_s = model.bin_s
     per_bin = n_streams * UNITS * RATE_HZ * bin_s
     n_bins = max(10, round(min(n_events * min(n_streams, 8), 50_000) / per_bin))
@@ -101,10 +106,19 @@ def measure(model: Neuroformer, n_streams: int, n_events: int, repeats: int) -> 
     wall, cpu, rate = [], [], []
     for repeat in range(repeats):
         seeds = [1000 * repeat + k for k in range(n_streams)]
-        sampler = Sampler(model, batch, row=[0] * n_streams, seeds=seeds)
-        sampler.advance(batch, n_bins=min(5, n_bins))
+        threads = min(n_threads(model), n_streams)
+        samplers = [
+            Sampler(model, batch, row=[0] * len(seeds[k::threads]), seeds=seeds[k::threads])
+            for k in range(threads)
+        ]
+        side_by_side(
+            [partial(sampler.advance, batch, n_bins=min(5, n_bins)) for sampler in samplers], threads
+        )
         begin, begin_cpu = time.perf_counter(), time.process_time()
-        n = len(sampler.advance(batch, n_bins=n_bins))
+        parts = side_by_side(
+            [partial(sampler.advance, batch, n_bins=n_bins) for sampler in samplers], threads
+        )
+        n = sum(map(len, parts))
         wall.append(n / (time.perf_counter() - begin))
         cpu.append(n / (time.process_time() - begin_cpu))
         rate.append(n / (n_bins * n_streams * bin_s * UNITS))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Lock
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from neuroformer.data.collate import collate
 from neuroformer.errors import UserError
 from neuroformer.generation.draws import stream_seed
 from neuroformer.generation.sampler import Forced, Sampled, Sampler, Sampling, hide_variables
+from neuroformer.generation.threads import n_threads, side_by_side
 from neuroformer.model import Neuroformer
 
 _BLOCK_BINS = 512  # stimulus and behaviour are read for as many bins at once
@@ -58,7 +61,7 @@ class GenerationOptions:
         prefix_bins: bins of real activity before each stretch; None: as far as the model looks back. 0: silence.
         silenced: units that may not fire.
         stimuli: events that are put in.
-        parallel: streams at once.
+        parallel: streams at once; of a large model on a CPU they are shared out to PyTorch's threads.
         keep_intensity: whether the log-intensities are returned.
     """
 
@@ -157,11 +160,22 @@ def generate_spans(
     # Streams of like length go together, so that few end before the others.
     order = sorted(range(len(places)), key=lambda k: -len(places[k][1]))
     jobs = [(k, trial) for k in order for trial in range(n)]
-    streams: dict[tuple[int, int], _Stream] = {}
-    for first in range(0, len(jobs), options.parallel):
-        group = jobs[first : first + options.parallel]
-        found = _generate(model, vocabulary, places, group, seed, options, given, progress)
-        streams |= dict(zip(group, found, strict=True))
+    threads = n_threads(model)
+    size = math.ceil(min(options.parallel, len(jobs)) / threads) or 1
+    groups = [jobs[first : first + size] for first in range(0, len(jobs), size)]
+    report = None if progress is None else _locked(progress)
+    found = side_by_side(
+        [
+            partial(_generate, model, vocabulary, places, group, seed, options, given, report)
+            for group in groups
+        ],
+        threads,
+    )
+    streams = {
+        job: stream
+        for group, of in zip(groups, found, strict=True)
+        for job, stream in zip(group, of, strict=True)
+    }
     return [
         Stretch(
             session_id=recording.session_id,
@@ -176,6 +190,17 @@ def generate_spans(
         )
         for k, (recording, span) in enumerate(places)
     ]
+
+
+def _locked(progress: Progress) -> Progress:
+    """`progress`, told by one thread at a time."""
+    lock = Lock()
+
+    def report(bins: int, events: int) -> None:
+        with lock:
+            progress(bins, events)
+
+    return report
 
 
 def _given(model: Neuroformer, names: Sequence[str] | None) -> list[str]:

@@ -10,7 +10,8 @@ Legend: B streams, M tokens of a bin, D width, H heads, C = D / H, K tokens kept
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from neuroformer.model.trunk import Trunk
 
 _ANGLES = 256  # bins whose rotary angles are computed at once
 _LONG_AGO = -(2**40)
+_WORTH_A_CALL = 100_000  # products of a stream's scores above which it is attended to by itself
 
 
 class TrunkState:
@@ -145,14 +147,14 @@ class TrunkState:
         )
         mask = x.new_zeros(seen.shape).masked_fill_(~seen, -torch.inf).unsqueeze(1)  # (B, 1, most, K)
         self.n_tokens = self.n_tokens + count
+        queries = _Queries.of(count, rank, stream, mask, width=x.shape[1])
         cos, sin = self._rotation()
         # One row of the flattened caches (B · H · K, C) per token and head.
         n_heads = self.layers[0].heads
         head = torch.arange(n_heads, device=x.device)
         cell = ((stream[:, None] * n_heads + head) * capacity + slot[:, None]).flatten()  # (M · H,)
-        query = stream * most + rank if n_streams > 1 else None
         for layer in self.layers:
-            x = layer(x, cos, sin, cell=cell, mask=mask, query=query)
+            x = layer(x, cos, sin, cell=cell, queries=queries)
         return x
 
     def _rotation(self) -> tuple[Tensor, Tensor]:
@@ -188,6 +190,63 @@ class TrunkState:
         self._make_room(stream, number)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Queries:
+    """The tokens of a bin as queries of their streams' keys.
+
+    Attributes:
+        mask: (B, 1, Q, K) added to the scores; streams with fewer than Q tokens are padded.
+        place: (M,) of each token among the (B · Q); None where `runs` is given.
+        runs: stream, its first token, the one behind its last, and its part of the mask: each stream by itself.
+    """
+
+    mask: Tensor
+    place: Tensor | None = None
+    runs: tuple[tuple[int, int, int, Tensor], ...] = ()
+
+    @classmethod
+    def of(cls, count: Tensor, rank: Tensor, stream: Tensor, mask: Tensor, *, width: int) -> _Queries:
+        """All streams in one call, or one by one: padding costs more than calls where there is much to do.
+
+        Args:
+            count: (B,) tokens of each stream.
+            rank: (M,) of each token in its stream.
+            stream: (M,) of each token.
+            mask: (B, 1, Q, K).
+            width: of a token.
+        """
+        n_streams, _, most, n_keys = mask.shape
+        worth = mask.device.type == "cpu" and most * n_keys * width > _WORTH_A_CALL
+        if n_streams > 1 and not worth:
+            return cls(mask=mask, place=stream * most + rank)
+        sizes = count.tolist()
+        runs = zip(sizes, accumulate(sizes), strict=True)
+        return cls(
+            mask=mask,
+            runs=tuple((k, end - n, end, mask[k : k + 1, :, :n]) for k, (n, end) in enumerate(runs) if n),
+        )
+
+    def attend(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """(M, H · C) of q (M, H, C), keys and values (B, H, K, C)."""
+        if self.place is None:
+            found = [
+                F.scaled_dot_product_attention(
+                    q[begin:end].transpose(0, 1).unsqueeze(0),
+                    keys[k : k + 1],
+                    values[k : k + 1],
+                    attn_mask=mask,
+                )[0].transpose(0, 1)
+                for k, begin, end, mask in self.runs
+            ]
+            return torch.cat(found).flatten(1)
+        n_streams, _, most, _ = self.mask.shape
+        n_heads, channels = q.shape[1:]
+        padded = q.new_zeros(n_streams * most, n_heads * channels).index_copy_(0, self.place, q.flatten(1))
+        padded = padded.view(n_streams, most, n_heads, channels).transpose(1, 2)
+        y = F.scaled_dot_product_attention(padded, keys, values, attn_mask=self.mask)
+        return y.transpose(1, 2).reshape(n_streams * most, n_heads * channels).index_select(0, self.place)
+
+
 class _Layer:
     """A transformer block for the tokens of one bin: `Block.forward`, with the caches of all that came before."""
 
@@ -207,9 +266,7 @@ class _Layer:
         self.up, self.up_bias = up.weight * block.norm_mlp.weight, up.bias
         self.down, self.down_bias = down.weight, down.bias
 
-    def __call__(
-        self, x: Tensor, cos: Tensor, sin: Tensor, *, cell: Tensor, mask: Tensor, query: Tensor | None
-    ) -> Tensor:
+    def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, *, cell: Tensor, queries: _Queries) -> Tensor:
         """(M, D) → (M, D).
 
         Args:
@@ -217,28 +274,16 @@ class _Layer:
             cos: (C / 2,) of the rotary angles of the bin.
             sin: likewise.
             cell: (M · H,) where keys and values go in the flattened caches.
-            mask: (B, 1, Q, K) added to the scores.
-            query: (M,) place of each token among the (B · Q) queries; None where these are the same.
+            queries: the new tokens by stream.
         """
-        n, width = x.shape
+        n = len(x)
         z = F.linear(_normed(x), self.qkv).view(n, 3, self.heads, -1)
         a, b = z[:, :2].chunk(2, dim=-1)  # of queries and keys, (M, 2, H, C / 2)
         rotated = torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
         channels = rotated.shape[-1]
         self.keys.view(-1, channels).index_copy_(0, cell, rotated[:, 1].reshape(-1, channels))
         self.values.view(-1, channels).index_copy_(0, cell, z[:, 2].reshape(-1, channels))
-        if query is None:
-            q = rotated[:, 0].transpose(0, 1).unsqueeze(0)  # (1, H, M, C)
-            y = F.scaled_dot_product_attention(q, self.keys, self.values, attn_mask=mask)
-            y = y.transpose(1, 2).reshape(n, width)
-        else:
-            n_streams, _, most, _ = mask.shape
-            padded = x.new_zeros(n_streams * most, width).index_copy_(
-                0, query, rotated[:, 0].reshape(n, width)
-            )
-            q = padded.view(n_streams, most, self.heads, channels).transpose(1, 2)
-            y = F.scaled_dot_product_attention(q, self.keys, self.values, attn_mask=mask)
-            y = y.transpose(1, 2).reshape(n_streams * most, width).index_select(0, query)
+        y = queries.attend(rotated[:, 0], self.keys, self.values)
         x = x + F.linear(y, self.out)
         z = F.gelu(F.linear(_normed(x), self.up, self.up_bias))
         return x + F.linear(z, self.down, self.down_bias)

@@ -57,7 +57,9 @@ def test_a_short_demo_leaves_everything(
     assert metrics["behavior"]["sentence"].partition(": ")[2] in report
     printed = capsys.readouterr().out
     assert f"report: {out / 'report.html'}" in printed
-    assert metrics["behavior"]["sentence"] in printed
+    for scores in metrics["behavior"]["variables"].values():
+        assert scores["sentence"] in printed
+        assert scores["sentence"] in metrics["behavior"]["sentence"]
     for name in ("clean", "confounded"):  # each circuit's process keeps what its commands say
         log = (out / name / "demo.log").read_text(encoding="utf-8")
         assert f"$ neuroformer evaluate run={out / name}" in log

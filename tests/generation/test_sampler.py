@@ -51,6 +51,23 @@ def test_step_by_step_is_the_forward_pass(
         assert np.abs(expected - found.log_intensity[stream, :, : expected.shape[1]]).max() < 1e-5
 
 
+def test_streams_attend_one_by_one_as_they_do_together(
+    make_calm: Make, make_pasts: Make, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_calm(3, 5, layers=2)
+    batch = make_pasts(model, (0, 3), (1, 5), rng=rng, n_bins=30)
+    found = []
+    for products in (0, 10**12):
+        monkeypatch.setattr("neuroformer.generation.trunk_state._WORTH_A_CALL", products)
+        sampler = Sampler(model, batch, row=[0, 1, 1, 0], seeds=[5, 6, 7, 8])
+        found.append(sampler.advance(batch, keep_intensity=True))
+    alone, together = found
+    np.testing.assert_array_equal(alone.unit, together.unit)
+    assert alone.log_intensity is not None
+    assert together.log_intensity is not None
+    assert np.abs(alone.log_intensity - together.log_intensity)[:, :, :3].max() < 1e-5
+
+
 @pytest.mark.parametrize("state", [0, 4])
 def test_a_short_past_and_a_model_without_trunk(
     state: int, make_calm: Make, make_pasts: Make, full: Make, rng: np.random.Generator
