@@ -105,7 +105,7 @@ class RecordingsModule(L.LightningDataModule):
                 )
             seen[name] = path
             if grow and name not in self.vocabulary:
-                self.vocabulary.add(recording.entry(config.levels))
+                self.vocabulary.add(recording.entry(config.levels, config.level_code))
             entry = self.vocabulary[name]
             if entry.n_units != recording.session.n_units:
                 raise UserError(

@@ -11,11 +11,12 @@ import numpy as np
 from neuroformer.data.clock import Epoch, epochs_of
 from neuroformer.data.labels import label_mask
 from neuroformer.data.splits import Part, Span, split_epochs
-from neuroformer.data.tokens import Tokens, level_edges, tokenize
+from neuroformer.data.tokens import LEVEL_EDGES, Tokens, tokenize
 from neuroformer.data.variables import Binned, Frames, VariableReader
 from neuroformer.data.vocabulary import SessionEntry
+from neuroformer.errors import UserError
 from neuroformer.session import Events, Session
-from neuroformer.settings.data import SplitConfig
+from neuroformer.settings.data import LevelCode, SplitConfig
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
 
 
@@ -226,11 +227,15 @@ class Recording:
             pieces += [Span(epoch=span.epoch, start=int(a), stop=int(b)) for a, b in pairwise(cuts)]
         return pieces
 
-    def entry(self, n_levels: int) -> SessionEntry:
+    def entry(self, n_levels: int, code: LevelCode = "quantile") -> SessionEntry:
         """What the vocabulary keeps of the session, learned from its training spans alone.
 
         Args:
             n_levels: amplitude levels wanted; sessions without amplitudes have one.
+            code: how amplitudes are cut into them.
+
+        Raises:
+            UserError: an amplitude of 0, which has no logarithm, with vector quantisation.
         """
         n_units = self.session.n_units
         counts = np.zeros(n_units, np.int64)
@@ -245,7 +250,12 @@ class Recording:
         levels = {}
         if amplitudes:
             pooled = np.concatenate(amplitudes)
-            edges = level_edges(pooled, n_levels)
+            if code == "vector_quantised" and pooled.min() <= 0:
+                raise UserError(
+                    f"{self.session.path}: has events of amplitude {pooled.min():g}; data.level_code=vector_quantised "
+                    "goes by their logarithm; expected amplitudes above 0, or use data.level_code=quantile"
+                )
+            edges = LEVEL_EDGES[code](pooled, n_levels)
             level = np.searchsorted(edges, pooled, side="right")
             levels = {
                 "level_edges": edges,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,3 +127,10 @@ def vector_quantised_edges(amplitudes: np.ndarray, n_levels: int, *, rounds: int
             break
         first = moved
     return np.unique(ordered[first])
+
+
+LEVEL_EDGES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "quantile": level_edges,
+    "vector_quantised": vector_quantised_edges,
+}
+"""Inner edges of levels, by the setting `level_code`."""

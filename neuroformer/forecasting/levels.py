@@ -18,13 +18,12 @@ import numpy as np
 
 from neuroformer.data import Part, Recording
 from neuroformer.data.module import find_sessions
-from neuroformer.data.tokens import level_edges, vector_quantised_edges
+from neuroformer.data.tokens import LEVEL_EDGES
 from neuroformer.errors import UserError
 from neuroformer.settings.levels import LevelsConfig
 
 _PRIOR = 10.0
 """Events that each unit is taken to have had at the frequencies of all units."""
-_EDGES = {"quantile": level_edges, "vector_quantised": vector_quantised_edges}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,7 +110,7 @@ def compare_levels(config: LevelsConfig) -> list[Compared]:
                 continue  # one level is one code
             nats, events = np.zeros(2), np.zeros(2)
             for n_units, (train, *held_out) in sessions:
-                fitted = AmplitudeCode.fit(*train, n_units, _EDGES[code](train[0], levels))
+                fitted = AmplitudeCode.fit(*train, n_units, LEVEL_EDGES[code](train[0], levels))
                 for k, part in enumerate(held_out):
                     nats[k] += fitted.log_density(*part).sum()
                     events[k] += len(part[0])

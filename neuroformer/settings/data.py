@@ -7,6 +7,9 @@ from typing import Literal
 
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
 
+LevelCode = Literal["quantile", "vector_quantised"]
+"""How amplitudes are cut into levels: equally frequent ones, or Lloyd's algorithm on log-amplitudes."""
+
 
 @dataclass(kw_only=True)
 class SplitConfig:
@@ -59,6 +62,9 @@ class DataConfig:
     """Chunks in a batch."""
     levels: int = 4
     """Amplitude levels of the events of sessions that have amplitudes; 1 ignores amplitudes."""
+    level_code: LevelCode = "quantile"
+    """`quantile`: equally frequent levels; `vector_quantised`: Lloyd's algorithm on log-amplitudes. `neuroformer
+    levels` says which of them, and how many levels, describe amplitudes of held-out events best."""
     variables: dict[str, VariableConfig] = field(default_factory=dict)
     """Stimulus and behaviour by name, as in data.variables.velocity.role=both; what is not named is not read. Keys of
     each: source, role, kind, when, horizon_s, functions, limits, grid, encoder (docs/behavior.md)."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import get_args
 
-from neuroformer.settings.data import SplitConfig
+from neuroformer.settings.data import LevelCode, SplitConfig
 
-CODES = ("quantile", "vector_quantised")
+CODES: tuple[str, ...] = get_args(LevelCode)
 
 
 @dataclass(kw_only=True)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from neuroformer.data import PARTS, Recording, Span, SplitConfig
 from neuroformer.data.recording import Chunk
+from neuroformer.data.tokens import vector_quantised_edges
+from neuroformer.errors import UserError
 from neuroformer.session import Events, Session
 
 Record = Callable[..., Recording]
@@ -145,6 +147,21 @@ def test_vocabulary_entry_knows_the_training_part_alone(record: Record) -> None:
     other = record("b", events=changed, split=split).entry(3)
     np.testing.assert_array_equal(other.level_edges, entry.level_edges)
     np.testing.assert_array_equal(other.train_counts, entry.train_counts)
+
+
+def test_vector_quantised_levels(record: Record) -> None:
+    recording = record(amplitudes=True)
+    entry = recording.entry(3, "vector_quantised")
+    train = [recording.events(span).amplitudes for span in recording.part("train")]
+    amplitudes = np.concatenate([a for a in train if a is not None])
+    np.testing.assert_array_equal(entry.level_edges, vector_quantised_edges(amplitudes, 3))
+    assert not np.array_equal(entry.level_edges, recording.entry(3).level_edges)
+    assert entry.level_counts.sum() == len(amplitudes)
+
+    events = recording.session.load().events
+    silent = Events(times=events.times, units=events.units, amplitudes=np.zeros(len(events), np.float32))
+    with pytest.raises(UserError, match=r"amplitude 0.*data.level_code=quantile"):
+        record("zero", events=silent).entry(3, "vector_quantised")
 
 
 def test_amplitudes_are_left_aside_when_one_level_is_asked(record: Record) -> None:
