@@ -13,11 +13,11 @@ def run(config: FinetuneConfig) -> int:
     from lightning.pytorch.utilities import rank_zero_only
 
     from neuroformer.training.finetune import finetune
-    from neuroformer.training.stop import RunStopped
+    from neuroformer.training.stop import RunStoppedError
 
     try:
         metrics = finetune(config, command=COMMAND.name)
-    except RunStopped as stop:
+    except RunStoppedError as stop:
         print(stop, file=sys.stderr, flush=True)
         return stop.exit_code
     if getattr(rank_zero_only, "rank", 0):  # one of several processes speaks

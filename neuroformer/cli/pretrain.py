@@ -13,11 +13,11 @@ def run(config: PretrainConfig) -> int:
     from lightning.pytorch.utilities import rank_zero_only
 
     from neuroformer.training.run import pretrain
-    from neuroformer.training.stop import RunStopped
+    from neuroformer.training.stop import RunStoppedError
 
     try:
         metrics = pretrain(config, command=COMMAND.name)
-    except RunStopped as stop:
+    except RunStoppedError as stop:
         print(stop, file=sys.stderr, flush=True)
         return stop.exit_code
     if getattr(rank_zero_only, "rank", 0):  # one of several processes speaks
@@ -30,7 +30,9 @@ def run(config: PretrainConfig) -> int:
         else f"{metrics['steps']} steps in {metrics['seconds']:.0f} s; no validation"
     )
     if metrics.get("skipped_steps"):
-        print(f"{metrics['skipped_steps']} steps were dropped for their loss or gradient (optim.on_bad_loss=skip)")
+        print(
+            f"{metrics['skipped_steps']} steps were dropped for their loss or gradient (optim.on_bad_loss=skip)"
+        )
     print(f"results: {config.out}    next: neuroformer evaluate run={config.out}")
     return 0
 

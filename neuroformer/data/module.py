@@ -178,8 +178,9 @@ class RecordingsModule(L.LightningDataModule):
         """Where the order of the training chunks has come to, for the checkpoint."""
         if self.trainer is None:
             return {}
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return {"epoch": self.trainer.fit_loop.epoch_progress.current.processed, "batches": progress.ready}
+        loop = self.trainer.fit_loop
+        epoch: int = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        return {"epoch": epoch, "batches": loop.epoch_loop.batch_progress.current.ready}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on in the order of the training chunks."""

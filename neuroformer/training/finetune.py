@@ -44,8 +44,8 @@ from neuroformer.training.checkpoint import (
     save_model,
     task_config,
 )
-from neuroformer.training.knowledge import Knowledge, learn_knowledge, other_inputs
 from neuroformer.training.fit import epochs, fit
+from neuroformer.training.knowledge import Knowledge, learn_knowledge, other_inputs
 from neuroformer.training.resume import clear, drop_results
 from neuroformer.training.run import check_trainer_keys
 from neuroformer.training.unit_encoder import tune_encoded

@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
@@ -61,7 +61,7 @@ def fit(
 
     Raises:
         UserError: the loss is no number, the disk is full, Ctrl-C.
-        RunStopped: a signal asked for it.
+        RunStoppedError: a signal asked for it.
     """
     n_epochs, per_epoch = epochs(config.optim.steps, config.val_every)
     module = PretrainModule(
@@ -197,7 +197,7 @@ def train(
     """Train, and turn the ways in which training is stopped into errors that say how to go on.
 
     Raises:
-        RunStopped: a signal asked for it.
+        RunStoppedError: a signal asked for it.
         UserError: Ctrl-C.
     """
     with warnings.catch_warnings():
@@ -205,7 +205,9 @@ def train(
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
         warnings.filterwarnings("ignore", message=r".*does not have many workers")
         # The sampler itself goes on in the middle of an epoch, without Lightning knowing.
-        warnings.filterwarnings("ignore", message=r"You're resuming from a checkpoint that ended before the epoch")
+        warnings.filterwarnings(
+            "ignore", message=r"You're resuming from a checkpoint that ended before the epoch"
+        )
         # What is logged is the same in every process already.
         warnings.filterwarnings("ignore", message=r"It is recommended to use `self.log\(.*sync_dist=True")
         warnings.filterwarnings("ignore", message=r"find_unused_parameters=True was specified in DDP")

@@ -23,8 +23,8 @@ from neuroformer.model.tasks import make_task
 from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.training import OptimConfig
 from neuroformer.training.bad_loss import LossGuard
-from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks
 from neuroformer.training.rank_tasks import draw_shared_task
+from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks
 
 
 class PretrainModule(L.LightningModule):
@@ -132,7 +132,7 @@ class PretrainModule(L.LightningModule):
         found |= {name: parts.get(name, torch.tensor(math.nan)) for name in ("decode_nll", "align")}
         if world > 1:
             there = {name: name in parts for name in found}
-            weight = {name: share / world for name in found} | {
+            weight = dict.fromkeys(found, share / world) | {
                 "decode_nll": of_labels / world,
                 "align": 1 / world,
             }
@@ -179,7 +179,9 @@ class PretrainModule(L.LightningModule):
         return [entries[index].session_id for index in self._sessions.unique().tolist()]
 
     def _scaled(self) -> bool:
-        return self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return (
+            self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums."""

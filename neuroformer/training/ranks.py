@@ -10,7 +10,9 @@ import torch.distributed as dist
 
 def rank_and_world() -> tuple[int, int]:
     """Number of this process and how many there are: (0, 1) where there is one."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    return (
+        (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    )
 
 
 def sum_over_ranks(values: Sequence[float], device: torch.device) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import inspect
 import logging
@@ -50,7 +49,7 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
 
     Raises:
         UserError: for bad files or settings, and if the loss is no number any more.
-        RunStopped: a signal asked for it; the run can be gone on with.
+        RunStoppedError: a signal asked for it; the run can be gone on with.
     """
     check_trainer_keys(config.trainer)
     if is_finished(config):

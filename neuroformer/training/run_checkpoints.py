@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from neuroformer.files import atomic_path
 from neuroformer.training.checkpoint import read_checkpoint
-from neuroformer.training.stop import RunStopped, StopSignals
+from neuroformer.training.stop import RunStoppedError, StopSignals
 
 MONITOR = "val_objective"
 
@@ -123,15 +123,17 @@ class RunCheckpoints(Checkpoint):
     def _asked(self, trainer: L.Trainer) -> bool:
         asked = bool(self.signals.received) or trainer.received_sigterm
         # A scheduler may tell one process only; all stop at the same step.
-        return asked if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(asked, all=False)
+        return (
+            asked if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(asked, all=False)
+        )
 
     def _stop(self, trainer: L.Trainer) -> None:
         raise self.stopped(trainer.global_step)
 
-    def stopped(self, step: int) -> RunStopped:
+    def stopped(self, step: int) -> RunStoppedError:
         """What a run says that was asked to stop, and stopped at a step."""
         signum = int(self.signals.received or signal.SIGTERM)  # without one here, another process was asked
-        return RunStopped(
-            f"{self.folder.parent}: stopped at step {step}, as signal {signal.Signals(signum).name} asked; {self.go_on}",
+        return RunStoppedError(
+            f"{self.folder.parent}: stopped at step {step}, as {signal.Signals(signum).name} asked; {self.go_on}",
             signum=signum,
         )

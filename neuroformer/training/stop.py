@@ -13,7 +13,7 @@ from neuroformer.errors import UserError
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
-class RunStopped(UserError):
+class RunStoppedError(UserError):
     """A run was asked to stop, and did so with its checkpoint written.
 
     Args:
