@@ -25,6 +25,7 @@ from neuroformer.settings.training import OptimConfig
 from neuroformer.training.bad_loss import LossGuard
 from neuroformer.training.rank_tasks import draw_shared_task
 from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks
+from neuroformer.training.sharding import ShardedStrategy, touch_all
 
 
 class PretrainModule(L.LightningModule):
@@ -64,7 +65,16 @@ class PretrainModule(L.LightningModule):
         self.events_trained = 0
         self.guard = LossGuard(optim)
         self._loss = math.nan
+        self._untouched: list[str] = []
         self.validation: dict[str, float] = {}
+
+    def configure_model(self) -> None:
+        """Spread the model over the processes, where the strategy is to."""
+        if self._sharded():
+            cast(ShardedStrategy, self.trainer.strategy).shard(self)
+
+    def _sharded(self) -> bool:
+        return self._trainer is not None and isinstance(self.trainer.strategy, ShardedStrategy)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step."""
@@ -94,6 +104,8 @@ class PretrainModule(L.LightningModule):
                 model.loss(batch) if task is None else model.loss(task.seen, labels=task.labels, known=batch)
             )
         loss = parts["loss"] if world == 1 else share * parts["loss"]
+        if self._sharded():
+            loss, self._untouched = touch_all(loss, self.model)
         self._log_parts(parts, share=share, of_labels=of_labels)
         self.events_trained += all_events
         self._sessions = batch.session
@@ -160,6 +172,10 @@ class PretrainModule(L.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip, and drop a step that must not be taken: without gradients the optimiser leaves everything as it is."""
+        if self._untouched:
+            named = dict(self.model.named_parameters())
+            for name in self._untouched:
+                named[name].grad = None
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self._scaled():  # half precision overflows now and then; its scaler drops such steps by itself
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
