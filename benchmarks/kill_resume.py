@@ -21,6 +21,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ def moment(kind: str, rng: np.random.Generator, length: float) -> dict[str, Any]
         case "time":
             return {"seconds": float(rng.uniform(0, length))}
         case "after":
-            return {"after": float(rng.uniform(0, 0.25))}
+            return {"after": float(rng.uniform(0, 0.2 * length))}
         case "write":
             # Of the files of the run: config.yaml, ~12 + 4 checkpoints, then those with knowledge, metrics.json.
             return {"file": int(rng.integers(0, 20)), "share": float(rng.uniform(0, 1))}
@@ -146,10 +147,15 @@ def attempt(where: Path, session: Path, kill: dict[str, Any] | None) -> int:
     where.mkdir(exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()  # everything is imported already: a new interpreter would spend its time on that
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # newer Pythons are wary of forks; no thread of this process holds a lock
+        child = os.fork()  # everything is imported already: a new interpreter would spend its time on that
     if child == 0:
         code = 1
         try:
+            warnings.simplefilter("ignore")
             os.chdir(where)
             with contextlib.redirect_stdout(io.StringIO()), armed(kill or {}):
                 pretrain(build_config(PretrainConfig, words=[f"data.sessions=[{session}]", *SETTINGS]))

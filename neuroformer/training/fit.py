@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import math
 import signal
@@ -18,6 +19,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.nn.parallel import DistributedDataParallel
 
 from neuroformer.data import RecordingsModule
 from neuroformer.errors import UsageError, UserError
@@ -182,7 +184,9 @@ def make_trainer(
     if isinstance(trainer.strategy, DDPStrategy):
         # A batch uses what belongs to its sessions and to its task, no more; and buffers never change.
         trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
-        trainer.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
+        known = inspect.signature(DistributedDataParallel).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        trainer.strategy._ddp_kwargs.setdefault(name, False)
     return trainer
 
 
