@@ -46,8 +46,8 @@ class ShardedStrategy(ModelParallelStrategy):
         for name in ("training_step", "validation_step"):
             register_fsdp_forward_method(module, name)
 
-    # Checkpoints are those of a single process, so that a run can go on with any number of them. (Lightning's own number
-    # the optimiser's state in another order, and cannot be read where a parameter was never used.)
+    # Checkpoints are those of a single process, so that a run can go on with any number of them. (Those of Lightning
+    # number the state of the optimiser in another order, and cannot be read where a parameter was never used.)
 
     @property
     def lightning_restore_optimizer(self) -> bool:
