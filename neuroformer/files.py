@@ -72,7 +72,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 def full_disk(path: Path, error: BaseException) -> UserError:
     """What to tell a user whose file could not be written; `error` is what the system said."""
-    if getattr(error, "errno", None) == errno.EFBIG:
+    if _errno(error) == errno.EFBIG:
         return UserError(
             f"{path}: not written, files may not be larger here; raise the limit (ulimit -f unlimited)"
         )
@@ -123,10 +123,16 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _is_full_disk(error: BaseException, folder: Path) -> bool:
-    if getattr(error, "errno", None) in FULL_DISK:
-        return True
+    number = _errno(error)
     # Libraries written in C lose the error number on its way up; then the disk itself is asked.
-    return getattr(error, "errno", None) is None and shutil.disk_usage(folder).free < ALMOST_NOTHING_FREE
+    return shutil.disk_usage(folder).free < ALMOST_NOTHING_FREE if number is None else number in FULL_DISK
+
+
+def _errno(error: BaseException) -> int | None:
+    """The system's error number, of the error or of what it was raised in the handling of (torch, closing a file)."""
+    while getattr(error, "errno", None) is None and error.__context__ is not None:
+        error = error.__context__
+    return getattr(error, "errno", None)
 
 
 def write_json(path: str | Path, content: Any) -> None:
