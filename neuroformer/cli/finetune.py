@@ -18,9 +18,10 @@ def run(config: FinetuneConfig) -> int:
     try:
         metrics = finetune(config, command=COMMAND.name)
     except RunStoppedError as stop:
-        print(stop, file=sys.stderr, flush=True)
+        if not getattr(rank_zero_only, "rank", 0):  # one of several processes speaks
+            print(stop, file=sys.stderr, flush=True)
         return stop.exit_code
-    if getattr(rank_zero_only, "rank", 0):  # one of several processes speaks
+    if getattr(rank_zero_only, "rank", 0):
         return 0
     score = metrics["val_bits_per_spike"]
     print(
