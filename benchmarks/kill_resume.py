@@ -253,9 +253,9 @@ def same(a: Any, b: Any) -> bool:
     return repr(a) == repr(b)
 
 
-def write_recording(path: Path) -> None:
+def write_recording(path: Path, *, seed: int = 0) -> None:
     """A session of 60 s with 4 units whose rate follows a behaviour."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     times = np.arange(0, 60, 0.05)
     x = np.cumsum(rng.normal(0, 0.2, len(times)))
     rate = 2 + 6 / (1 + np.exp(-np.outer([1, -1, 0.5, 0], x)))
@@ -266,7 +266,13 @@ def write_recording(path: Path) -> None:
     write_session(
         path,
         SessionData(
-            session_id="a", subject_id="a", start=0.0, stop=60.0, n_units=4, events=events, behavior=behavior
+            session_id=path.stem,
+            subject_id=path.stem,
+            start=0.0,
+            stop=60.0,
+            n_units=4,
+            events=events,
+            behavior=behavior,
         ),
     )
 

@@ -21,7 +21,7 @@ from neuroformer.training.ranks import step_seed
 # Dropout is drawn in each process for its own rows; without it the two must agree.
 PLAIN = (
     "model.trunk.dropout=0", "model.context.dropout=0", "model.readout.dropout=0", "model.readout.unit_dropout=0",
-    "optim.steps=12",
+    "optim.steps=12", "data.batch_size=2",  # one chunk each, seldom of one session
 )  # fmt: skip
 
 
@@ -51,9 +51,10 @@ def assert_alike(one: Path, two: Path) -> None:
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    session = tmp_path_factory.mktemp("session") / "a.h5"
-    write_recording(session)
-    return [f"data.sessions=[{session}]", *SETTINGS, *PLAIN]
+    folder = tmp_path_factory.mktemp("sessions")
+    for seed, name in enumerate("abc"):
+        write_recording(folder / f"{name}.h5", seed=seed)
+    return [f"data.sessions=[{folder}/*.h5]", *SETTINGS, *PLAIN]
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,7 @@ def test_a_run_is_not_shortened_by_resuming(
 
 @pytest.mark.parametrize("kills", [2, pytest.param(16, marks=pytest.mark.slow)])
 def test_killed_for_good_and_gone_on_with(tmp_path: Path, kills: int) -> None:
-    result = measure(Config(kills=kills, most=1), tmp_path, say=lambda _: None)
+    result = measure(Config(kills=kills), tmp_path, say=lambda _: None)
     assert result.differences == []
     assert result.identical == result.runs > 0
-    assert result.kills.total() == kills
+    assert result.kills.total() >= kills
