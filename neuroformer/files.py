@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from neuroformer import __version__
 from neuroformer.errors import UserError
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last: a limit on the size of a file (ulimit -f)
 ALMOST_NOTHING_FREE = 64 * 1024  # bytes
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.partial(\..*)?")
 
 
 @contextlib.contextmanager
@@ -61,13 +63,55 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         full = _is_full_disk(error, path.parent)
         temporary.unlink(missing_ok=True)
         if full:
-            raise UserError(
-                f"{path}: not written, no space left on the disk; free some space or write to another folder"
-            ) from error
+            raise full_disk(path, error) from error
         raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def full_disk(path: Path, error: BaseException) -> UserError:
+    """What to tell a user whose file could not be written; `error` is what the system said."""
+    if _errno(error) == errno.EFBIG:
+        return UserError(
+            f"{path}: not written, files may not be larger here; raise the limit (ulimit -f unlimited)"
+        )
+    free = shutil.disk_usage(path.parent).free
+    return UserError(
+        f"{path}: not written, no space left on the disk ({free / 1e6:,.1f} MB free in {path.parent}); free some space "
+        "or write to another folder; every file that was there before is as it was"
+    )
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append to a text file, whole or not at all.
+
+    Args:
+        path: the file.
+        line: with its line end.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            rest = memoryview(line.encode("utf-8"))
+            while rest:  # a write that the disk has no room for writes a part first
+                rest = rest[file.write(rest) :]
+        except OSError as error:
+            file.truncate(before)
+            if error.errno in FULL_DISK:
+                raise full_disk(path, error) from error
+            raise
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove what writers that were killed have left in a folder (not in those below it); returns what it was."""
+    found = [file for file in folder.glob(".*") if _LEFTOVER.fullmatch(file.name)] if folder.is_dir() else []
+    for file in found:
+        file.unlink(missing_ok=True)
+    return found
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -79,10 +123,16 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _is_full_disk(error: BaseException, folder: Path) -> bool:
-    if getattr(error, "errno", None) in FULL_DISK:
-        return True
+    number = _errno(error)
     # Libraries written in C lose the error number on its way up; then the disk itself is asked.
-    return getattr(error, "errno", None) is None and shutil.disk_usage(folder).free < ALMOST_NOTHING_FREE
+    return shutil.disk_usage(folder).free < ALMOST_NOTHING_FREE if number is None else number in FULL_DISK
+
+
+def _errno(error: BaseException) -> int | None:
+    """The system's error number, of the error or of what it was raised in the handling of (torch, closing a file)."""
+    while getattr(error, "errno", None) is None and error.__context__ is not None:
+        error = error.__context__
+    return getattr(error, "errno", None)
 
 
 def write_json(path: str | Path, content: Any) -> None:

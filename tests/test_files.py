@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from neuroformer import __version__
 from neuroformer.errors import UserError
-from neuroformer.files import RunFolder, atomic_path, read_json, write_json
+from neuroformer.files import RunFolder, append_line, atomic_path, read_json, remove_leftovers, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -114,11 +114,61 @@ def write_torch(path: Path) -> None:
 @pytest.mark.parametrize("writer", [write_text, write_hdf5, write_torch])
 def test_a_really_full_disk(tiny_disk, writer):
     (tiny_disk / "a.bin").write_text("old")
-    message = r"a\.bin: not written, no space left on the disk; free some space"
+    message = r"a\.bin: not written, no space left on the disk \(0\.\d MB free in .*\); free some space"
     with pytest.raises(UserError, match=message), atomic_path(tiny_disk / "a.bin") as temporary:
         writer(temporary)
     assert (tiny_disk / "a.bin").read_text() == "old"
     assert names(tiny_disk) == ["a.bin"]
+
+
+def test_a_line_that_does_not_fit_is_not_begun(tiny_disk):
+    log = tiny_disk / "log.csv"
+    append_line(log, "step\n")
+    (tiny_disk / "filler").write_bytes(b"x" * (256 - 4 - 1) * 1024)
+    with pytest.raises(UserError, match=r"log\.csv: not written, no space left"):
+        append_line(log, "x" * 10_000 + "\n")
+    assert log.read_text() == "step\n"
+
+
+def test_a_limit_on_the_size_of_files_is_said_plainly(tmp_path):
+    program = (
+        "import resource, torch\n"
+        "from neuroformer.files import append_line, atomic_path\n"
+        "from pathlib import Path\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "def save(path):\n"
+        "    with path.open('wb') as file: torch.save(torch.zeros(10**5), file)\n"
+        "for write in (save, lambda p: p.write_text('x' * 2000)):\n"
+        "    try:\n"
+        "        with atomic_path(folder / 'a.ckpt') as path: write(path)\n"
+        "    except ValueError as error: print(error)\n"
+        "try: append_line(folder / 'log.csv', 'x' * 2000)\n"
+        "except ValueError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all("not written, files may not be larger here; raise the limit (ulimit" in line for line in lines)
+    assert names(tmp_path) == ["log.csv"]
+    assert (tmp_path / "log.csv").read_bytes() == b""
+
+
+def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path):
+    for name in (
+        ".last.0123abcd.partial.ckpt",
+        ".config.ffffffff.partial",
+        "last.ckpt",
+        ".hidden",
+        ".a.partial.txt",
+    ):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / ".last.0123abcd.partial.ckpt").write_text("x")
+    assert len(remove_leftovers(tmp_path)) == 2
+    assert names(tmp_path) == [".a.partial.txt", ".hidden", "deeper", "last.ckpt"]
+    assert names(tmp_path / "deeper") == [".last.0123abcd.partial.ckpt"]
+    assert remove_leftovers(tmp_path / "absent") == []
 
 
 def test_ctrl_c_in_the_middle_of_a_write_leaves_nothing(tmp_path):

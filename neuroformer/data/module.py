@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
 from neuroformer.batch import Batch
@@ -78,6 +80,7 @@ class RecordingsModule(L.LightningDataModule):
         self.config = config
         self.context_bins = context_bins
         self.batches_per_epoch = batches_per_epoch
+        self._done = (0, 0)
         self.recordings = [
             Recording(
                 path,
@@ -153,12 +156,36 @@ class RecordingsModule(L.LightningDataModule):
             batch_size=config.batch_size,
             batches_per_epoch=self.batches_per_epoch,
             seed=config.seed,
+            done=self._done,
         )
         return self._loader(self.recordings, sampler, round(config.warmup_s / config.bin_s))
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Validation bins, each once."""
-        return self._loader(self.recordings, self._keys("val", self.recordings), self.context_bins)
+        """Validation bins, each once; several processes share the batches, see `val_batches`."""
+        keys = self._keys("val", self.recordings)
+        if dist.is_initialized():
+            # As many for each, since they must keep step: past the last one there is, it comes again, uncounted.
+            rank, world = dist.get_rank(), dist.get_world_size()
+            keys = [keys[min(k, len(keys) - 1)] for k in range(rank, len(keys) + (-len(keys)) % world, world)]
+        return self._loader(self.recordings, keys, self.context_bins)
+
+    @property
+    def val_batches(self) -> int:
+        """Batches that hold every validation bin once; batch i of process r of W is number i · W + r of them."""
+        return len(self._keys("val", self.recordings))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the order of the training chunks has come to, for the checkpoint."""
+        if self.trainer is None:
+            return {}
+        loop = self.trainer.fit_loop
+        epoch: int = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        return {"epoch": epoch, "batches": loop.epoch_loop.batch_progress.current.ready}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on in the order of the training chunks."""
+        done = state_dict["batches"]
+        self._done = (state_dict["epoch"], done if done < self.batches_per_epoch else 0)
 
     def _keys(self, part: Part, recordings: Sequence[Recording]) -> list[list[ChunkKey]]:
         # Long pieces: what is read and computed for the context is spent once per piece.

@@ -29,7 +29,8 @@ class PassSampler(Sampler[list[ChunkKey]]):
     Every pass visits every training bin once: it cuts the spans at places of its own and shuffles the chunks of all
     sessions together. A batch may hold the end of one pass and the start of the next. One iteration yields the
     batches of one training epoch of `batches_per_epoch` steps; `set_epoch` (called by Lightning) picks which. In a
-    distributed run each rank takes its share of every batch.
+    distributed run each rank takes its share of every batch, so that no chunk is read twice, and reads nothing else of
+    the files.
 
     Args:
         recordings: all recordings.
@@ -37,6 +38,7 @@ class PassSampler(Sampler[list[ChunkKey]]):
         batch_size: chunks in a batch over all ranks.
         batches_per_epoch: steps between two validations.
         seed: seed of cuts and order.
+        done: an epoch and the number of its batches that were seen before the run was interrupted.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class PassSampler(Sampler[list[ChunkKey]]):
         batch_size: int,
         batches_per_epoch: int,
         seed: int,
+        done: tuple[int, int] = (0, 0),
     ) -> None:
         """See the class."""
+        self.done = done
         self.recordings = recordings
         self.chunk_bins = chunk_bins
         self.batch_size = batch_size
@@ -78,7 +82,8 @@ class PassSampler(Sampler[list[ChunkKey]]):
                 f"data.batch_size={self.batch_size}: expected at least one chunk for each of {world} processes"
             )
         first = self.epoch * self.batches_per_epoch
-        for k in range(first, first + self.batches_per_epoch):
+        skip = self.done[1] if self.epoch == self.done[0] else 0
+        for k in range(first + skip, first + self.batches_per_epoch):
             yield self.batch(k)[rank::world]
 
     def batch(self, k: int) -> list[ChunkKey]:

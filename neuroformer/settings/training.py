@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.data import DataConfig
@@ -27,6 +27,14 @@ class OptimConfig:
     """Decay of the weights of blocks and projections; weights with a posterior have their prior instead."""
     clip: float = 1.0
     """Largest norm of the gradient."""
+    on_bad_loss: Literal["stop", "skip"] = "stop"
+    """When the loss or the gradient of a step is no finite number, or the loss is far above what it was (far_loss):
+    `stop` ends the run; `skip` drops the step, says so, counts it in log.csv and metrics.json, and goes on."""
+    bad_in_a_row: int = 10
+    """With on_bad_loss=skip: more dropped steps in a row than this end the run."""
+    far_loss: float = 0.0
+    """A loss is far above what it was when it exceeds the median of the last 100 losses by more than this many times
+    their median deviation from it; 0: never. Tasks differ in their losses, so take at least 20."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -40,6 +48,10 @@ class OptimConfig:
             raise ValueError(f"optim.warmup={self.warmup:g}: expected 0 or more and below 1")
         if not self.clip > 0:
             raise ValueError(f"optim.clip={self.clip:g}: expected a number above 0")
+        if self.bad_in_a_row < 1:
+            raise ValueError(f"optim.bad_in_a_row={self.bad_in_a_row}: expected 1 or more")
+        if self.far_loss < 0:
+            raise ValueError(f"optim.far_loss={self.far_loss:g}: expected 0 or more")
 
 
 @dataclass(kw_only=True)
@@ -62,10 +74,13 @@ class PretrainConfig:
     """Linear readouts of behaviour, learned when training ends."""
     val_every: int = 100
     """Steps between two validations; checkpoints are written then."""
+    checkpoint_every: int = 0
+    """Steps between two further writes of checkpoints/last.ckpt, for when validations are far apart; 0: none."""
     patience: int = 0
     """Stop after this many validations without improvement; 0 never stops early."""
     resume: str | None = None
-    """Checkpoint to go on from, usually OUT/checkpoints/last.ckpt; the run ends as if it had not been interrupted."""
+    """Checkpoint to go on from, usually OUT/checkpoints/last.ckpt; `auto`: that one if it is there, else begin, and
+    nothing if the run is finished. The run ends as if it had not been interrupted."""
     seed: int = 0
     """Seed of initial weights, dropout and (with data.seed) batches."""
     wandb: str | None = None
@@ -79,3 +94,9 @@ class PretrainConfig:
             raise ValueError(f"val_every={self.val_every}: expected 1 or more")
         if self.patience < 0:
             raise ValueError(f"patience={self.patience}: expected 0 or more")
+        if self.checkpoint_every < 0:
+            raise ValueError(f"checkpoint_every={self.checkpoint_every}: expected 0 or more")
+        if self.resume == "auto" and self.overwrite:
+            raise ValueError(
+                "resume=auto goes on where the run stopped, overwrite=true begins it again; give one of the two"
+            )

@@ -44,8 +44,10 @@ from neuroformer.training.checkpoint import (
     save_model,
     task_config,
 )
+from neuroformer.training.fit import epochs, fit
 from neuroformer.training.knowledge import Knowledge, learn_knowledge, other_inputs
-from neuroformer.training.run import check_trainer_keys, drop_results, epochs, fit
+from neuroformer.training.resume import clear, drop_results
+from neuroformer.training.run import check_trainer_keys
 from neuroformer.training.unit_encoder import tune_encoded
 
 
@@ -94,6 +96,7 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
     check_trainer_keys(config.trainer)
     job = _prepare(config)
     folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
+    clear(folder.path, begins=True)
     if config.overwrite:
         drop_results(folder.path)
     started = time.monotonic()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import lightning as L
@@ -12,14 +15,17 @@ from torch import Tensor, nn
 from neuroformer import __version__
 from neuroformer.batch import Batch
 from neuroformer.data import Vocabulary
-from neuroformer.errors import UserError
 from neuroformer.metrics import bits_per_spike
 from neuroformer.model import Neuroformer
 from neuroformer.model.attention import Block
 from neuroformer.model.observation import poisson_log_likelihood
-from neuroformer.model.tasks import draw_task, make_task
+from neuroformer.model.tasks import make_task
 from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.training import OptimConfig
+from neuroformer.training.bad_loss import LossGuard
+from neuroformer.training.rank_tasks import draw_shared_task
+from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks
+from neuroformer.training.sharding import ShardedStrategy, touch_all
 
 
 class PretrainModule(L.LightningModule):
@@ -57,34 +63,141 @@ class PretrainModule(L.LightningModule):
         self.null_log_rate: Tensor
         self._validation = [0.0, 0.0, 0.0]
         self.events_trained = 0
+        self.guard = LossGuard(optim)
+        self._loss = math.nan
+        self._untouched: list[str] = []
         self.validation: dict[str, float] = {}
+
+    def configure_model(self) -> None:
+        """Spread the model over the processes, where the strategy is to."""
+        if self._sharded():
+            cast(ShardedStrategy, self.trainer.strategy).shard(self)
+
+    def _sharded(self) -> bool:
+        return self._trainer is not None and isinstance(self.trainer.strategy, ShardedStrategy)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step."""
-        torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
+        torch.manual_seed(step_seed(self.seed, self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Negative evidence lower bound per event."""
-        task = draw_task(batch, self.model.variables, self.tasks) if self.model.variables else None
-        parts = (
-            self.model.loss(batch)
-            if task is None
-            else self.model.loss(task.seen, labels=task.labels, known=batch)
-        )
-        if not torch.isfinite(parts["loss"]):
-            raise UserError(
-                f"the loss at step {self.global_step} is {parts['loss'].item()}, not a finite number; lower optim.lr "
-                "or optim.clip"
+        """Negative evidence lower bound per event, over the rows of all processes.
+
+        Lightning averages the processes' gradients. Their batches differ in events and labels, and a mean of means is
+        not the mean over all: each process's part is weighed by its share, so that the gradient is that of one process
+        with the whole batch.
+        """
+        model, (rank, world) = self.model, rank_and_world()
+        task = draw_shared_task(batch, model.variables, self.tasks) if model.variables else None
+        if world > 1:  # tasks are drawn alike, dropout is not
+            torch.manual_seed(step_seed(self.seed, self.global_step, rank))
+        events = int((batch.event_mask & batch.scored.gather(1, batch.event_bin)).sum())
+        if world == 1:
+            all_events, share, of_labels = events, 1.0, 1.0
+        else:
+            labels = 0 if task is None or task.labels is None else self._count_labels(task.labels)
+            total, total_labels = sum_over_ranks([events, labels], self.device)
+            all_events, share = int(total), max(events, 1) * world / max(total, 1)
+            of_labels = labels * world / max(total_labels, 1)
+        with self._weighed(decode=of_labels / share, align=1 / share):
+            parts = (
+                model.loss(batch) if task is None else model.loss(task.seen, labels=task.labels, known=batch)
             )
-        self.log("train_loss", parts["loss"], prog_bar=True)
-        self.log("train_nll", parts["nll"])
-        self.log("train_level_nll", parts["level_nll"])
-        self.log("train_kl", parts["kl"])
-        self.log("train_decode_nll", parts.get("decode_nll", torch.tensor(math.nan)))
+        loss = parts["loss"] if world == 1 else share * parts["loss"]
+        if self._sharded():
+            loss, self._untouched = touch_all(loss, self.model)
+        self._log_parts(parts, share=share, of_labels=of_labels)
+        self.events_trained += all_events
+        self._sessions = batch.session
+        return loss
+
+    def _count_labels(self, labels: Batch) -> int:
+        """What the readouts' loss is a mean over."""
+        assert self.model.readout is not None
+        return sum(
+            int((labels.variables[name].known & labels.scored).sum())
+            for name in self.model.readout.shapes
+            if name in labels.variables
+        )
+
+    @contextmanager
+    def _weighed(self, *, decode: float, align: float) -> Iterator[None]:
+        """While the block runs, parts of the loss weigh this many times what they weigh in the configuration."""
+        config = self.model.config
+        if decode == align == 1.0:
+            yield
+            return
+        self.model.config = replace(
+            config,
+            readout=replace(config.readout, weight=config.readout.weight * decode),
+            alignment=replace(config.alignment, weight=config.alignment.weight * align),
+        )
+        try:
+            yield
+        finally:
+            self.model.config = config
+
+    def _log_parts(self, parts: dict[str, Tensor], *, share: float, of_labels: float) -> None:
+        """Log means over all processes' events, and labels."""
+        world = rank_and_world()[1]
+        found = {name: parts[name].detach() for name in ("loss", "nll", "level_nll", "kl")}
+        found |= {name: parts.get(name, torch.tensor(math.nan)) for name in ("decode_nll", "align")}
+        if world > 1:
+            there = {name: name in parts for name in found}
+            weight = dict.fromkeys(found, share / world) | {
+                "decode_nll": of_labels / world,
+                "align": 1 / world,
+            }
+            sums = sum_over_ranks(
+                [weight[name] * float(found[name]) if there[name] else 0.0 for name in found]
+                + [float(there[name]) for name in found],
+                self.device,
+            )
+            totals, counts = sums[: len(found)], sums[len(found) :]
+            found = {
+                name: torch.tensor(total if count else math.nan)
+                for name, total, count in zip(found, totals, counts, strict=True)
+            }
+        self._loss = float(found["loss"])
+        self.log("train_loss", found["loss"], prog_bar=True)
+        for name in ("nll", "level_nll", "kl", "decode_nll"):
+            self.log(f"train_{name}", found[name])
         if self.model.alignment is not None:
-            self.log("train_align", parts.get("align", torch.tensor(math.nan)))
-        self.events_trained += int((batch.event_mask & batch.scored.gather(1, batch.event_bin)).sum())
-        return parts["loss"]
+            self.log("train_align", found["align"])
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip, and drop a step that must not be taken: without gradients the optimiser leaves everything as it is."""
+        if self._untouched:
+            named = dict(self.model.named_parameters())
+            for name in self._untouched:
+                named[name].grad = None
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if self._scaled():  # half precision overflows now and then; its scaler drops such steps by itself
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            norm: float = 0.0
+        else:
+            clip = math.inf if gradient_clip_val is None else gradient_clip_val
+            found = torch.nn.utils.clip_grad_norm_(parameters, clip)
+            norm = float(found.full_tensor() if hasattr(found, "full_tensor") else found)
+        if not self.guard.judge(
+            loss=self._loss, norm=norm, step=self.global_step, sessions=self._session_names
+        ):
+            for parameter in parameters:
+                parameter.grad = None
+
+    def _session_names(self) -> list[str]:
+        entries = list(self.vocabulary)
+        return [entries[index].session_id for index in self._sessions.unique().tolist()]
+
+    def _scaled(self) -> bool:
+        return (
+            self._trainer is not None and getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Reset the sums."""
@@ -94,6 +207,9 @@ class PretrainModule(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the sums."""
         found = self.model.likelihood(batch)
+        rank, world = rank_and_world()
+        if world > 1 and batch_idx * world + rank >= self.trainer.datamodule.val_batches:  # type: ignore[attr-defined]
+            return  # it was there for the processes to keep step
         null = poisson_log_likelihood(self.null_log_rate[batch.unit_row].unsqueeze(1), found.counts)
         scored = batch.scored[:, batch.first_scored :, None] & batch.unit_mask[:, None, :]
         for k, value in enumerate((found.cells, null * scored, found.counts)):
@@ -108,7 +224,8 @@ class PretrainModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Pooled bits per spike over all validation bins."""
-        # Every rank scores all validation bins, so that nothing has to be gathered.
+        sums = sum_over_ranks([*self._validation, *self._decoding], self.device)
+        self._validation, self._decoding = sums[:3], sums[3:]
         log_likelihood, null, events = self._validation
         score = bits_per_spike(log_likelihood, null, events)
         self.log("val_bits_per_spike", score, prog_bar=True)
@@ -147,11 +264,13 @@ class PretrainModule(L.LightningModule):
             "n_levels": self.model.n_levels,
             "events_trained": self.events_trained,
             "validation": self.validation,
+            "guard": self.guard.state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting."""
         self.events_trained = checkpoint["neuroformer"]["events_trained"]
+        self.guard.load(checkpoint["neuroformer"]["guard"])
 
 
 def parameter_groups(model: Neuroformer, optim: OptimConfig) -> list[dict[str, Any]]:

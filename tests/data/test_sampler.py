@@ -125,3 +125,39 @@ def test_fewer_chunks_than_ranks_are_refused(
     stand_in_for_rank(monkeypatch, 0, 5)
     with pytest.raises(UserError, match=r"data\.batch_size=4.* 5 processes"):
         next(iter(make_sampler(recordings)))
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_processes_share_every_batch_without_overlap(
+    recordings: list[Recording], monkeypatch: pytest.MonkeyPatch, world: int
+) -> None:
+    whole = list(make_sampler(recordings))
+    shares = []
+    for rank in range(world):
+        monkeypatch.setattr(
+            module,
+            "dist",
+            SimpleNamespace(
+                is_initialized=lambda: True, get_rank=lambda rank=rank: rank, get_world_size=lambda: world
+            ),
+        )
+        shares.append(list(make_sampler(recordings)))
+    for k, batch in enumerate(whole):
+        own = [set(share[k]) for share in shares]
+        assert set.union(*own) == set(batch)
+        assert sum(map(len, own)) == len(batch)
+        assert all(own)
+
+
+@pytest.mark.parametrize(("epoch", "seen"), [(0, 2), (2, 0), (2, 4)])
+def test_an_interrupted_epoch_goes_on_where_it_was(
+    recordings: list[Recording], epoch: int, seen: int
+) -> None:
+    whole, rest = make_sampler(recordings), make_sampler(recordings)
+    rest.done = (epoch, seen)
+    for sampler in (whole, rest):
+        sampler.set_epoch(epoch)
+    assert list(rest) == list(whole)[seen:]
+    for sampler in (whole, rest):
+        sampler.set_epoch(epoch + 1)
+    assert list(rest) == list(whole)

@@ -12,10 +12,13 @@ import pytest
 import torch
 
 from neuroformer import __version__
+from neuroformer.cli.config import build_config
 from neuroformer.data import RecordingsModule
 from neuroformer.errors import UserError
 from neuroformer.evaluation.trained_run import load_run
+from neuroformer.settings.finetune import FinetuneConfig
 from neuroformer.training.checkpoint import load_checkpoint, read_checkpoint
+from neuroformer.training.finetune import finetune
 from neuroformer.training.module import PretrainModule
 
 
@@ -69,6 +72,24 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(trained: Path, tmp_path:
     content = read_checkpoint(trained / "checkpoints/best.ckpt")
     torch.save({**content, "hyper_parameters": Trap()}, path)
     assert "code" in refusal(path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_run_whose_checkpoint_holds_code_is_refused_by_what_reads_runs(
+    trained: Path, tmp_path: Path, circuit: Callable[..., Path]
+) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    content = read_checkpoint(trained / "checkpoints/best.ckpt")
+    torch.save({**content, "state_dict": Trap()}, tmp_path / "run/checkpoints/best.ckpt")
+    with pytest.raises(UserError, match="holds code"):
+        load_run(tmp_path / "run")
+    words = [f"run={tmp_path}/run", f"sessions=[{circuit('b', seed=1)}]", f"out={tmp_path}/new"]
+    with pytest.raises(UserError, match="holds code"):
+        finetune(build_config(FinetuneConfig, words=words))
     assert not (tmp_path / "executed").exists()
 
 

@@ -1,0 +1,39 @@
+"""The processes of one training: sums over them, seeds, and which rows of a batch are whose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+
+
+def rank_and_world() -> tuple[int, int]:
+    """Number of this process and how many there are: (0, 1) where there is one."""
+    return (
+        (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+    )
+
+
+def sum_over_ranks(values: Sequence[float], device: torch.device) -> list[float]:
+    """Sums of what each process brings, the same in all of them; in float64.
+
+    Args:
+        values: this process's numbers.
+        device: where the processes exchange tensors.
+    """
+    if rank_and_world()[1] == 1:
+        return list(values)
+    found = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(found)
+    return [float(value) for value in found]
+
+
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """Seed of one step's randomness: the same in every process, at any time, on any machine.
+
+    It is Python's hash of a tuple of integers, which no environment variable changes (only text is hashed with a
+    secret). What is drawn of it is a function of (seed, step, rank) alone, so that no state of a generator has to be
+    kept for a run to go on.
+    """
+    return hash((seed, step, rank)) % 2**63
