@@ -89,6 +89,8 @@ class BackbonesConfig:
     """Folder of the results; a run that was stopped goes on where it was."""
     overwrite: bool = False
     """Start anew where `out` has results."""
+    keep_models: bool = False
+    """Keep what was fitted in `out`/models, for neuroformer salience."""
     backbones: list[str] = field(default_factory=list)
     """smollm2, minilm, trunk, lstm, reservoir, ridge, ridge_centered, mean, and names from `models`; by default all
     of them, of smollm2 and minilm those whose weights are installed."""
