@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroformer.frames.backbones import Backbone
+from neuroformer.frames.decoder import FrameDecoder
 from neuroformer.frames.session import Stretch
 from neuroformer.frames.windows import led_frames, predict_stretch
 
@@ -51,9 +52,7 @@ class ReservoirRegression(nn.Module):
         intercept: (D,).
     """
 
-    def __init__(
-        self, inward: Tensor, network: Backbone, weights: np.ndarray, intercept: np.ndarray
-    ) -> None:
+    def __init__(self, inward: Tensor, network: Backbone, weights: np.ndarray, intercept: np.ndarray) -> None:
         """See the class."""
         super().__init__()
         self.network = network
@@ -87,6 +86,16 @@ class Fitted:
         """(B, T, D) standardised predictions of frames (B, T, N) that were all seen; differentiable."""
         found: Tensor = self.module(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))[0]
         return found
+
+    @torch.no_grad()
+    def attention(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """(B, layers, T, T) weights at frames (B, T, N), and (N,) loudness of units; None where nothing attends."""
+        if not isinstance(self.module, FrameDecoder):
+            return None
+        embedding = self.module.embedding
+        seen = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        weights = self.module.backbone.attention(embedding(x, seen))
+        return None if weights is None else (weights, embedding.loudness())
 
     @property
     def device(self) -> torch.device:

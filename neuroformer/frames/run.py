@@ -56,6 +56,7 @@ class Experiment:
         self.files = [str(path) for path in find_sessions(config.sessions)]
         self.methods = list_methods(config)
         names: dict[str, str] = {}
+        self.names: dict[str, str] = {}
         self.units: dict[str, str] = {}
         for file in self.files:
             recording = open_recording(file, config)
@@ -65,6 +66,7 @@ class Experiment:
                     "every session its own"
                 )
             names[recording.session_id] = file
+            self.names[file] = recording.session_id
             for name in config.targets:
                 self.units[name] = recording.variables[name].info.unit
         self._read: tuple[str, FrameSession] | None = None

@@ -30,9 +30,7 @@ def model_path(folder: str | Path, session: str, method: str, seed: int) -> Path
     return Path(folder) / "models" / session / f"{method}_seed{seed}.pt"
 
 
-def keep(
-    path: Path, fitted: Fitted, *, backbone: BackboneConfig, seed: int, session: FrameSession
-) -> None:
+def keep(path: Path, fitted: Fitted, *, backbone: BackboneConfig, seed: int, session: FrameSession) -> None:
     """Write what `load` needs, atomically; only builtins and tensors.
 
     Args:
@@ -126,10 +124,9 @@ def _build(
 
 def _parameters(module: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """What is fitted of a module, and what is not."""
+    fitted = [n for n, p in module.named_parameters() if p.requires_grad]
     if isinstance(module, WindowRegression | ReservoirRegression):
-        fitted = ("weights", "intercept")
-    else:
-        fitted = tuple(n for n, p in module.named_parameters() if p.requires_grad)
+        fitted = ["weights", "intercept"]
     named = dict(module.named_parameters()) | dict(module.named_buffers())
     return {n: named[n] for n in fitted}, {n: v for n, v in named.items() if n not in fitted}
 

@@ -79,7 +79,9 @@ def test_a_reservoir_is_fixed_by_its_seed_and_looks_back_alone(frames: FrameSess
     changed = reservoir_features(*draw_reservoir(8, config, seed=1), size=5)(replace(test, x=x))
     np.testing.assert_allclose(changed[:10], states[:10], atol=1e-6)
     assert not np.allclose(changed[10], states[10])
-    fit = fit_linear(frames, lambda s: reservoir_features(*draw_reservoir(8, config, seed=1), size=5)(s), [1e-3])
+    fit = fit_linear(
+        frames, lambda s: reservoir_features(*draw_reservoir(8, config, seed=1), size=5)(s), [1e-3]
+    )
     assert fit.val_loss < 0.5
 
 

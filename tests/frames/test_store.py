@@ -26,8 +26,12 @@ KINDS = {
 }
 
 
-def fit(animal: Path, out: Path, settings: Settings, method: Method, **more: object) -> tuple[Experiment, dict]:
-    config = settings(sessions=[str(animal)], out=str(out), keep_models=True, steps=15, backbones=["ridge"], **more)
+def fit(
+    animal: Path, out: Path, settings: Settings, method: Method, **more: object
+) -> tuple[Experiment, dict]:
+    config = settings(
+        sessions=[str(animal)], out=str(out), keep_models=True, steps=15, backbones=["ridge"], **more
+    )
     experiment = Experiment(config)
     return experiment, experiment.run(Cell(file=str(animal), method=method, seed=3))
 

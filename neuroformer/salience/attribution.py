@@ -1,0 +1,125 @@
+"""Salience of every unit in every frame of windows, for one number of a prediction at a time.
+
+Inputs are standardised, so that 0 is a unit's mean in training and the baseline of all methods.
+
+Legend: B windows, T frames, N units, D numbers that a model predicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Model = Callable[[Tensor], Tensor]
+"""From frames (B, T, N) to predictions (B, T, D), each window by itself."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Windows:
+    """What is explained: in each window the prediction of one frame.
+
+    Attributes:
+        x: (B, T, N) float32, standardised.
+        position: (B,) the frame of each window whose prediction is explained.
+    """
+
+    x: Tensor
+    position: Tensor
+
+    def __len__(self) -> int:
+        """Windows B."""
+        return len(self.x)
+
+    def rows(self, at: slice) -> Windows:
+        """Some of the windows."""
+        return Windows(x=self.x[at], position=self.position[at])
+
+
+def predict_at(model: Model, windows: Windows) -> Tensor:
+    """(B, D) predictions of the frames that are explained."""
+    return model(windows.x)[torch.arange(len(windows)), windows.position]
+
+
+def gradient_times_input(model: Model, windows: Windows, column: int, *, batch: int = 64) -> Tensor:
+    """(B, T, N) gradient of a prediction with respect to each input, times that input.
+
+    It is what NLP4Neuro reads (Morra et al. 2025, arXiv 2507.02264); of a linear model, weights times input, exactly.
+
+    Args:
+        model: differentiable.
+        windows: what is explained.
+        column: which of the D numbers.
+        batch: windows at once.
+    """
+    found = [
+        _gradient(model, part, column) * part.x
+        for part in (windows.rows(slice(k, k + batch)) for k in range(0, len(windows), batch))
+    ]
+    return torch.cat(found)
+
+
+def integrated_gradients(
+    model: Model, windows: Windows, column: int, *, steps: int = 16, batch: int = 64
+) -> Tensor:
+    """(B, T, N) integral of the gradient along the line from the mean to the input, times the input.
+
+    Sundararajan, Taly & Yan 2017 (arXiv 1703.01365). The sum over frames and units is the prediction minus that at the
+    mean (completeness), up to the error of the Gauss-Legendre rule. Its points lie densest near the mean (the cube of
+    evenly spread ones): networks that normalise their tokens change most there.
+
+    Args:
+        model: differentiable.
+        windows: what is explained.
+        column: which of the D numbers.
+        steps: points of the rule.
+        batch: windows at once.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    total = torch.zeros_like(windows.x)
+    for k in range(0, len(windows), batch):
+        part = windows.rows(slice(k, k + batch))
+        for u, du in zip((nodes + 1) / 2, weights / 2, strict=True):
+            node, weight = u**3, 3 * u**2 * du
+            at = Windows(x=float(node) * part.x, position=part.position)
+            total[k : k + batch] += float(weight) * _gradient(model, at, column)
+    return total * windows.x
+
+
+@torch.no_grad()
+def occlusion(model: Model, windows: Windows, *, batch: int = 64) -> Tensor:
+    """(B, N, D) prediction minus that with a unit at its mean in all frames of the window.
+
+    Of a linear model, the unit's weights times its inputs, summed over the frames: exact.
+
+    Args:
+        model: need not be differentiable.
+        windows: what is explained.
+        batch: windows at once.
+    """
+    n = windows.x.shape[2]
+    found = []
+    for b in range(len(windows)):
+        one = windows.rows(slice(b, b + 1))
+        full = predict_at(model, one)
+        parts = []
+        for first in range(0, n, batch):
+            units = torch.arange(first, min(n, first + batch))
+            x = one.x.repeat(len(units), 1, 1)
+            x[torch.arange(len(units)), :, units] = 0
+            parts.append(full - predict_at(model, Windows(x=x, position=one.position.expand(len(units)))))
+        found.append(torch.cat(parts))
+    return torch.stack(found)
+
+
+def _gradient(model: Model, windows: Windows, column: int) -> Tensor:
+    """(B, T, N) gradient of the prediction of each window's own frame."""
+    x = windows.x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        # A window's prediction depends on no other window, so that the sum's gradient is each one's own.
+        total = predict_at(model, Windows(x=x, position=windows.position))[:, column].sum()
+        (found,) = torch.autograd.grad(total, x)
+    return found
