@@ -18,7 +18,7 @@ class WholeBrainConfig:
     """Neurons that move the tail."""
     weight_sigma: float = 0.3
     """Standard deviation of the logarithm of their weights."""
-    coherence: float = 0.0
+    coherence: float = 0.05
     """Part of the variance of a driver's input that is one command for all of them."""
     followers: int = 0
     """Other neurons that hear the command as much as drivers do, and do not move the tail."""

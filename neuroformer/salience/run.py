@@ -242,7 +242,8 @@ def choose_windows(
     places, bins = [], 0
     for k, stretch in enumerate(session.parts[config.part]):
         whole = np.convolve(stretch.seen, np.ones(fitted.size), "valid") > fitted.size - 0.5
-        places += [(k, s, bins + s - stretch.lead) for s in np.flatnonzero(whole)]
+        first = stretch.lead - (fitted.position or 0)  # so that what is explained lies within the part
+        places += [(k, s, bins + s - stretch.lead) for s in np.flatnonzero(whole) if s >= first]
         bins += len(stretch)
     if not places:
         raise UserError(
