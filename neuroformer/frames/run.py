@@ -27,7 +27,7 @@ from neuroformer.frames.store import keep, model_path
 from neuroformer.frames.training import build_decoder, train_decoder
 from neuroformer.settings.backbones import BackboneConfig, BackbonesConfig
 
-_NOT_FITTED = ("out", "overwrite", "sessions", "backbones", "models", "seeds", "layers", "tuning")
+_NOT_FITTED = ("out", "overwrite", "sessions", "backbones", "models", "seeds", "layers", "tuning", "workers")
 """Settings that change which cells there are, not what is in one."""
 
 
