@@ -18,9 +18,10 @@ def draw_whole_brain(brain: WholeBrain, config: WholeBrainConfig) -> Figure:
     with style():
         grid = figure.add_gridspec(2, 2, width_ratios=[1, 1.2], height_ratios=[2.2, 1])
         above = figure.add_subplot(grid[:, 0])
+        x, y = brain.position[:, 0], brain.position[:, 1]
         size = np.clip(20_000 / len(drives), 0.5, 12)
-        above.scatter(*brain.position[~drives, :2].T, s=size, color=MUTED, alpha=0.25, linewidths=0)
-        above.scatter(*brain.position[drives, :2].T, s=14, color=EXCITATORY, label="move the tail")
+        above.scatter(x[~drives], y[~drives], s=size, color=MUTED, alpha=0.25, linewidths=0)
+        above.scatter(x[drives], y[drives], s=14, color=EXCITATORY, label="move the tail")
         above.set(aspect="equal", xlabel="µm (back: right)", ylabel="µm")
         above.set_title(f"{len(drives):,} neurons from above")
         above.legend(loc="upper left")

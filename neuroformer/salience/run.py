@@ -97,7 +97,7 @@ class SalienceExperiment:
         truth = self._truth(cell.file, n)
         bins = [len(s) for s in session.parts["test"]]
         block = time_blocks(bins, bin_s=self.backbones.bin_s, block_s=self.backbones.block_s)
-        errors = _Errors(fitted, session, config.stride or max(1, self.backbones.window // 4))
+        errors = _Errors(fitted, session, config.stride or max(1, self.backbones.window // 2))
         rng = np.random.default_rng(config.seed)
         orders = [rng.permutation(n) for _ in range(config.random)]
         full, empty = errors(np.ones(n, bool)), errors(np.zeros(n, bool))

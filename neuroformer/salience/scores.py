@@ -96,19 +96,16 @@ class SalienceScores:
 
     def retrained(self, target: str, salience: str) -> tuple[float, float] | None:
         """Rise of RMSE of a model fitted again without the units, salient and random."""
-        found = []
+        rises: list[list[float]] = []
         for r in self.results:
             again = r["targets"][target].get("retrained")
             if again is None:
                 return None
             full = _rmse(_array(r["targets"][target]["full"]))
-            found.append(
-                (
-                    _rmse(_array(again["saliences"][salience])) - full,
-                    np.mean([_rmse(_array(e)) for e in again["random"]]) - full,
-                )
-            )
-        return tuple(np.mean(found, axis=0).tolist())  # type: ignore[return-value]
+            random = [_rmse(_array(e)) for e in again["random"]]
+            rises.append([_rmse(_array(again["saliences"][salience])) - full, float(np.mean(random)) - full])
+        ours, others = np.mean(rises, axis=0)
+        return float(ours), float(others)
 
     def agreement(self, target: str, salience: str) -> dict[str, float] | None:
         """Between seeds, mean over sessions; None with one seed."""

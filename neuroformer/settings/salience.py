@@ -41,14 +41,14 @@ class SalienceConfig:
     """Numbers of units that are deleted or inserted; those below the number of units are used."""
     highlight: int = 50
     """Number of units of the sentences and the table; with fewer than twice as many units, a third of them."""
-    random: int = 20
+    random: int = 10
     """Random orders of units to compare with."""
     retrain: bool = False
     """Fit ridge regressions again without the deleted units as well."""
     truth: str = ""
     """Column of the unit table that is not 0 for the units that should be found, such as drives_tail."""
     stride: int | None = None
-    """Bins between the starts of overlapping windows in predictions of the test part; a quarter of a window by
+    """Bins between the starts of overlapping windows in predictions of the test part; half a window by
     default."""
     seed: int = 0
     """Of the random orders and of shuffled weights."""
