@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 Model = Callable[[Tensor], Tensor]
 """From frames (B, T, N) to predictions (B, T, D), each window by itself."""
+
+_FIRST = 6  # pieces of the line that integrated gradients begin with
+_LONG = 0.2  # what the length of a piece counts for, beside the change of the prediction over it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,25 +70,50 @@ def integrated_gradients(
     """(B, T, N) integral of the gradient along the line from the mean to the input, times the input.
 
     Sundararajan, Taly & Yan 2017 (arXiv 1703.01365). The sum over frames and units is the prediction minus that at the
-    mean (completeness), up to the error of the Gauss-Legendre rule. Its points lie densest near the mean (the cube of
-    evenly spread ones): networks that normalise their tokens change most there.
+    mean (completeness), up to the error of the midpoint rule. Networks that normalise their tokens turn abruptly
+    somewhere near the mean, so the line is cut finely where the prediction of the window changes.
 
     Args:
         model: differentiable.
         windows: what is explained.
         column: which of the D numbers.
-        steps: points of the rule.
+        steps: pieces of the line.
         batch: windows at once.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
     total = torch.zeros_like(windows.x)
     for k in range(0, len(windows), batch):
         part = windows.rows(slice(k, k + batch))
-        for u, du in zip((nodes + 1) / 2, weights / 2, strict=True):
-            node, weight = u**3, 3 * u**2 * du
-            at = Windows(x=float(node) * part.x, position=part.position)
-            total[k : k + batch] += float(weight) * _gradient(model, at, column)
+        edges = _cut(model, part, column, steps)
+        for low, high in zip(edges.T[:-1], edges.T[1:], strict=True):
+            middle = ((low + high) / 2)[:, None, None]
+            at = Windows(x=middle * part.x, position=part.position)
+            total[k : k + batch] += (high - low)[:, None, None] * _gradient(model, at, column)
     return total * windows.x
+
+
+@torch.no_grad()
+def _cut(model: Model, windows: Windows, column: int, steps: int) -> Tensor:
+    """(B, steps + 1) rising from 0 to 1: pieces of each window's line over which its prediction changes alike.
+
+    Begins with few pieces and halves the one over which the prediction changes most, until there are enough; long
+    pieces count as if it changed over them a little.
+    """
+
+    def value(way: Tensor) -> Tensor:
+        at = Windows(x=way[:, None, None] * windows.x, position=windows.position)
+        return predict_at(model, at)[:, column]
+
+    first = torch.linspace(0, 1, min(_FIRST, steps) + 1, device=windows.x.device) ** 2
+    edges = first.expand(len(windows), -1)
+    values = torch.stack([value(way) for way in edges.T], 1)
+    while edges.shape[1] < steps + 1:
+        change = values.diff(dim=1).abs()
+        change = change + _LONG * change.sum(1, keepdim=True) * edges.diff(dim=1) + 1e-12 * edges.diff(dim=1)
+        largest = change.argmax(1, keepdim=True)
+        middle = (edges.gather(1, largest) + edges.gather(1, largest + 1)) / 2
+        edges, order = torch.cat([edges, middle], 1).sort(1)
+        values = torch.cat([values, value(middle[:, 0])[:, None]], 1).gather(1, order)
+    return edges
 
 
 @torch.no_grad()

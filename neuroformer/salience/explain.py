@@ -47,7 +47,7 @@ class Salience:
         signed: (B, N) contribution of each unit to each explained prediction; of attention, its size.
         by_lag: (2 T − 1, N) mean size by the frame's place relative to the one that is predicted, from T − 1 frames
             before to T − 1 after; None of occlusion, which knows no frames.
-        residual: largest error of completeness, relative to the largest change of a prediction; None where a method
+        residual: median error of completeness, relative to the median change of a prediction; None where a method
             promises none.
         n_windows: B.
     """
@@ -157,5 +157,5 @@ def _residual(model: Explained, windows: Windows, each: Sequence[Tensor], column
     at_mean = Windows(x=torch.zeros_like(windows.x), position=windows.position)
     change = (predict_at(model, windows) - predict_at(model, at_mean))[:, list(columns)]
     said = torch.stack([e.sum((1, 2)) for e in each], 1)
-    largest = float(change.abs().max())
-    return float((change - said).abs().max()) / largest if largest > 0 else math.nan
+    usual = float(change.abs().median())
+    return float((change - said).abs().median()) / usual if usual > 0 else math.nan

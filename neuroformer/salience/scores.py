@@ -240,6 +240,8 @@ def sentence(row: dict[str, Any]) -> str:
         f"{k} random ones by {row['random_rise']:+.3g} [{low:.2g}, {high:.2g}]: "
         + ("it hurts more than chance" if clear else "no clear difference from chance")
     )
+    if row["salience"] == "occlusion" and row["windows"] < 10:
+        text += f" (salience of {row['windows']:.0f} windows only, raise max_occlusions)"
     if row["average_precision"] is not None:
         text += f"; average precision for the true units {row['average_precision']:.2f}"
     return text + "."

@@ -32,8 +32,8 @@ class SalienceConfig:
     """Part of the recording that is explained; deletion is measured on the test part."""
     windows: int = 64
     """Windows that are explained, spread over that part."""
-    steps: int = 16
-    """Points on the way from the mean to the input, of integrated gradients."""
+    steps: int = 24
+    """Pieces of the way from the mean to the input, of integrated gradients."""
     max_occlusions: int = 20_000
     """Most windows with a unit occluded that a model may be asked for: with many units occlusion explains fewer
     windows, and with more units than this it is left out."""
