@@ -82,19 +82,18 @@ class Fitted:
     position: int | None
     causal: bool
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(B, T, D) standardised predictions of frames (B, T, N) that were all seen; differentiable."""
-        found: Tensor = self.module(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))[0]
+    def __call__(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """(B, T, D) standardised predictions of frames (B, T, N), all seen unless said (B, T); differentiable."""
+        found: Tensor = self.module(x, _all(x) if seen is None else seen)[0]
         return found
 
     @torch.no_grad()
-    def attention(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    def attention(self, x: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
         """(B, layers, T, T) weights at frames (B, T, N), and (N,) loudness of units; None where nothing attends."""
         if not isinstance(self.module, FrameDecoder):
             return None
         embedding = self.module.embedding
-        seen = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        weights = self.module.backbone.attention(embedding(x, seen))
+        weights = self.module.backbone.attention(embedding(x, _all(x) if seen is None else seen))
         return None if weights is None else (weights, embedding.loudness())
 
     @property
@@ -117,3 +116,8 @@ class Fitted:
         values = torch.from_numpy(x).to(self.device), torch.from_numpy(seen).to(self.device)
         found: np.ndarray = self.module(*values)[0].double().cpu().numpy()
         return found
+
+
+def _all(x: Tensor) -> Tensor:
+    """(B, T) true."""
+    return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)

@@ -8,13 +8,13 @@ Legend: B windows, T frames, N units, D numbers that a model predicts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-Model = Callable[[Tensor], Tensor]
-"""From frames (B, T, N) to predictions (B, T, D), each window by itself."""
+Model = Callable[..., Tensor]
+"""From frames (B, T, N), and which were seen (B, T) if the windows say so, to predictions (B, T, D)."""
 
 _FIRST = 6  # pieces of the line that integrated gradients begin with
 _LONG = 0.2  # what the length of a piece counts for, beside the change of the prediction over it
@@ -27,23 +27,27 @@ class Windows:
     Attributes:
         x: (B, T, N) float32, standardised.
         position: (B,) the frame of each window whose prediction is explained.
+        seen: (B, T) bool, given to the model beside x; None of a model that takes x alone.
     """
 
     x: Tensor
     position: Tensor
+    seen: Tensor | None = None
 
     def __len__(self) -> int:
         """Windows B."""
         return len(self.x)
 
-    def rows(self, at: slice) -> Windows:
+    def rows(self, at: slice | Tensor) -> Windows:
         """Some of the windows."""
-        return Windows(x=self.x[at], position=self.position[at])
+        seen = None if self.seen is None else self.seen[at]
+        return Windows(x=self.x[at], position=self.position[at], seen=seen)
 
 
 def predict_at(model: Model, windows: Windows) -> Tensor:
     """(B, D) predictions of the frames that are explained."""
-    return model(windows.x)[torch.arange(len(windows)), windows.position]
+    found = model(windows.x) if windows.seen is None else model(windows.x, windows.seen)
+    return found[torch.arange(len(windows)), windows.position]
 
 
 def gradient_times_input(model: Model, windows: Windows, column: int, *, batch: int = 64) -> Tensor:
@@ -86,7 +90,7 @@ def integrated_gradients(
         edges = _cut(model, part, column, steps)
         for low, high in zip(edges.T[:-1], edges.T[1:], strict=True):
             middle = ((low + high) / 2)[:, None, None]
-            at = Windows(x=middle * part.x, position=part.position)
+            at = replace(part, x=middle * part.x)
             total[k : k + batch] += (high - low)[:, None, None] * _gradient(model, at, column)
     return total * windows.x
 
@@ -100,7 +104,7 @@ def _cut(model: Model, windows: Windows, column: int, steps: int) -> Tensor:
     """
 
     def value(way: Tensor) -> Tensor:
-        at = Windows(x=way[:, None, None] * windows.x, position=windows.position)
+        at = replace(windows, x=way[:, None, None] * windows.x)
         return predict_at(model, at)[:, column]
 
     first = torch.linspace(0, 1, min(_FIRST, steps) + 1, device=windows.x.device) ** 2
@@ -137,7 +141,9 @@ def occlusion(model: Model, windows: Windows, *, batch: int = 64) -> Tensor:
             units = torch.arange(first, min(n, first + batch))
             x = one.x.repeat(len(units), 1, 1)
             x[torch.arange(len(units)), :, units] = 0
-            parts.append(full - predict_at(model, Windows(x=x, position=one.position.expand(len(units)))))
+            seen = None if one.seen is None else one.seen.expand(len(units), -1)
+            changed = Windows(x=x, position=one.position.expand(len(units)), seen=seen)
+            parts.append(full - predict_at(model, changed))
         found.append(torch.cat(parts))
     return torch.stack(found)
 
@@ -147,6 +153,6 @@ def _gradient(model: Model, windows: Windows, column: int) -> Tensor:
     x = windows.x.detach().requires_grad_(True)
     with torch.enable_grad():
         # A window's prediction depends on no other window, so that the sum's gradient is each one's own.
-        total = predict_at(model, Windows(x=x, position=windows.position))[:, column].sum()
+        total = predict_at(model, replace(windows, x=x))[:, column].sum()
         (found,) = torch.autograd.grad(total, x)
     return found

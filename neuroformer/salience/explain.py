@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,10 +31,10 @@ SHOWN = 30
 class Explained(Protocol):
     """A model that is explained."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(B, T, D) predictions of frames (B, T, N)."""
+    def __call__(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """(B, T, D) predictions of frames (B, T, N), of which some may be unseen (B, T)."""
 
-    def attention(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    def attention(self, x: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
         """(B, layers, T, T) attention weights at frames (B, T, N) and (N,) loudness of units, if there are any."""
 
 
@@ -89,7 +89,7 @@ def explain(
         found["integrated"] = _over_frames(each, windows.position, _residual(model, windows, each, columns))
     rows = spread(len(windows), max_occlusions // windows.x.shape[2])
     if "occlusion" in saliences and len(rows):
-        part = Windows(x=windows.x[rows], position=windows.position[rows])
+        part = windows.rows(rows)
         change = occlusion(model, part, batch=batch)[:, :, list(columns)].double().cpu().numpy()  # (B, N, D)
         found["occlusion"] = Salience(
             units=np.abs(change).sum(2).mean(0), signed=change[:, :, 0], by_lag=None, residual=None,
@@ -97,7 +97,11 @@ def explain(
         )  # fmt: skip
     if "attention" in saliences:
         with torch.no_grad():
-            there = model.attention(windows.x)
+            there = (
+                model.attention(windows.x)
+                if windows.seen is None
+                else model.attention(windows.x, windows.seen)
+            )
             if there is not None:
                 value = attention_salience(there[0], windows.x, windows.position, there[1])
                 found["attention"] = _over_frames([value], windows.position)
@@ -125,8 +129,6 @@ def shuffled(model: Any, module: nn.Module, shuffle: Callable[[nn.Module, int], 
         shuffle: permutes in place.
         seed: of the permutations.
     """
-    from dataclasses import replace
-
     other = copy.deepcopy(module)
     shuffle(other, seed)
     return replace(model, module=other)
@@ -154,7 +156,7 @@ def _over_frames(each: Sequence[Tensor], position: Tensor, residual: float | Non
 
 @torch.no_grad()
 def _residual(model: Explained, windows: Windows, each: Sequence[Tensor], columns: Sequence[int]) -> float:
-    at_mean = Windows(x=torch.zeros_like(windows.x), position=windows.position)
+    at_mean = replace(windows, x=torch.zeros_like(windows.x))
     change = (predict_at(model, windows) - predict_at(model, at_mean))[:, list(columns)]
     said = torch.stack([e.sum((1, 2)) for e in each], 1)
     usual = float(change.abs().median())

@@ -231,7 +231,7 @@ def highlight(config: SalienceConfig, n: int) -> int:
 def choose_windows(
     fitted: Fitted, session: FrameSession, backbones: BackbonesConfig, config: SalienceConfig
 ) -> tuple[Windows, np.ndarray]:
-    """Windows spread over a part in which every frame was seen, and the time of each explained bin (seconds).
+    """Windows spread over a part, without gaps if there are such, and the time of each explained bin (seconds).
 
     Where a bin's prediction is the mean over all windows that hold it, each place in the window is explained as often
     as any other.
@@ -241,27 +241,35 @@ def choose_windows(
     """
     places, bins = [], 0
     for k, stretch in enumerate(session.parts[config.part]):
-        whole = np.convolve(stretch.seen, np.ones(fitted.size), "valid") > fitted.size - 0.5
+        seen = np.convolve(stretch.seen, np.ones(fitted.size), "valid") / fitted.size
         first = stretch.lead - (fitted.position or 0)  # so that what is explained lies within the part
-        places += [(k, s, bins + s - stretch.lead) for s in np.flatnonzero(whole) if s >= first]
+        places += [
+            (k, s, bins + s - stretch.lead, seen[s])
+            for s in range(max(0, first), len(seen))
+            if seen[s] >= 0.5
+        ]
         bins += len(stretch)
     if not places:
         raise UserError(
-            f"{session.path}: no stretch of {fitted.size} frames without a gap in its {config.part} part; "
-            "choose another split, or part=train"
+            f"{session.path}: no stretch of {fitted.size} frames with activity in half of them in its {config.part} "
+            "part; choose another split, or part=train"
         )
+    whole = [p for p in places if p[3] > 1 - 1e-9]
+    places = whole or places  # windows with gaps only where there are no others
     chosen = [places[i] for i in spread(len(places), config.windows).tolist()]
     stretches = session.parts[config.part]
-    x = np.stack([stretches[k].x[s : s + fitted.size] for k, s, _ in chosen])
+    x = np.stack([stretches[k].x[s : s + fitted.size] for k, s, *_ in chosen])
+    seen = np.stack([stretches[k].seen[s : s + fitted.size] for k, s, *_ in chosen])
     at = fitted.position
     # Steps that share no factor with the size visit all places, not in the order of time.
     step = next(
         j for j in range(max(1, round(0.618 * fitted.size)), 2 * fitted.size) if np.gcd(j, fitted.size) == 1
     )
     position = np.arange(len(chosen)) * step % fitted.size if at is None else np.full(len(chosen), at)
-    seconds = (np.array([b for _, _, b in chosen]) + position) * backbones.bin_s
+    seconds = (np.array([b for _, _, b, _ in chosen]) + position) * backbones.bin_s
     device = fitted.device
-    return Windows(x=torch.from_numpy(x).to(device), position=torch.from_numpy(position).to(device)), seconds
+    tensors = (torch.from_numpy(each).to(device) for each in (x, position, seen))
+    return Windows(**dict(zip(("x", "position", "seen"), tensors, strict=True))), seconds
 
 
 class _Errors:
