@@ -113,7 +113,7 @@ def test_faults(fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert run_command(COMMAND, words(fitted, tmp_path / "o", *more)) in (1, 2)
         return capsys.readouterr().err
 
-    assert "has no 'gpt'; it has trunk" in fault("models=[gpt]")
+    assert "has no 'gpt'; it has small" in fault("models=[gpt]")
     assert "have no such column" in fault("truth=none", "models=[ridge]")
     assert "unknown 'shap'" in fault("saliences=[shap]")
     assert "no such file" in fault(f"run={tmp_path}")
