@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neuroformer.cli.command import Command, run_command
 from neuroformer.files import RunFolder
 from neuroformer.session import write_session
@@ -13,6 +15,8 @@ from simulate.circuit import simulate_circuit
 from simulate.config import SimulateConfig
 from simulate.recording import to_session
 from simulate.summary import summarize
+from simulate.whole_brain import simulate_whole_brain
+from simulate.whole_brain import to_session as brain_session
 
 NAME = "python -m simulate"
 
@@ -52,6 +56,8 @@ def _record(
         figure: Name of the figure's file.
         subject: Name of the animal, and of its file; None: a circuit on its own.
     """
+    if config.whole_brain.frames:
+        return _record_brain(config, folder, session_id, figure=figure, subject=subject)
     circuit = simulate_circuit(config)
     file = folder.path / f"{subject or session_id}.h5"
     session = to_session(circuit, session_id=session_id)
@@ -67,6 +73,36 @@ def _record(
         metrics["calcium_events"] = len(session.events)
     print(_report(file, metrics))
     return {"session": file.name, **metrics}
+
+
+def _record_brain(
+    config: SimulateConfig, folder: RunFolder, session_id: str, *, figure: str, subject: str | None
+) -> dict[str, Any]:
+    """As `_record`, of a whole brain."""
+    settings = config.whole_brain
+    brain = simulate_whole_brain(settings, neurons=config.units, seed=config.seed)
+    file = folder.path / f"{subject or session_id}.h5"
+    session = brain_session(brain, settings, session_id=session_id, subject_id=subject or "simulated")
+    write_session(file, session, overwrite=config.overwrite)
+    if config.figure:
+        from neuroformer.plotting import save_figure
+        from simulate.whole_brain_figure import draw_whole_brain
+
+        save_figure(draw_whole_brain(brain, settings), folder.figures / f"{figure}.png")
+    drivers, seconds = settings.drivers, settings.frames / settings.frame_rate_hz
+    print(
+        f"{config.units} neurons, {settings.frames} frames in {seconds:.0f} s; {drivers} neurons move the tail, "
+        f"{settings.followers} follow it\nwrote {file}"
+    )
+    return {
+        "session": file.name,
+        "n_units": config.units,
+        "frames": settings.frames,
+        "duration_s": seconds,
+        "drivers": np.flatnonzero(brain.weights),
+        "followers": settings.followers,
+        "events": len(session.events),
+    }
 
 
 def _report(file: Path, metrics: dict[str, Any]) -> str:
@@ -96,6 +132,7 @@ COMMAND = Command(
     examples=(
         "python -m simulate --config configs/simulate/clean.yaml out=out/clean",
         "python -m simulate --config configs/simulate/animals.yaml animals=4 out=out/animals",
+        "python -m simulate --config configs/simulate/zebrafish.yaml out=out/fish",
         "python -m simulate neuron=lif dt_s=0.001 units=100 duration_s=60 wiring.weight=3 out=out/lif",
     ),
 )

@@ -16,6 +16,7 @@ from simulate.emission import HIGHEST_INTENSITY, Emission
 from simulate.input_config import BehaviorConfig, StatesConfig, StimulusConfig
 from simulate.izhikevich import IzhikevichConfig
 from simulate.plasticity import PlasticityConfig
+from simulate.whole_brain_config import WholeBrainConfig
 from simulate.wirings.clustered import ClusteredConfig
 from simulate.wirings.distance import DistanceConfig
 from simulate.wirings.feed_forward import FeedForwardConfig
@@ -256,9 +257,18 @@ class SimulateConfig(CircuitConfig):
     overwrite: bool = False
     """Replace a finished run in `out`."""
 
+    whole_brain: WholeBrainConfig = field(default_factory=WholeBrainConfig)
+    """A whole brain in calcium frames instead of a circuit; of the other settings, units, seed and animals count."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _above_zero(self, "animals")
+        brain = self.whole_brain
+        if brain.frames and brain.drivers + brain.followers > self.units:
+            raise UserError(
+                f"units={self.units}: expected at least whole_brain.drivers + followers "
+                f"({brain.drivers} + {brain.followers})"
+            )
         name = self.session_id
         if not name.strip() or PurePath(name).name != name:
             raise UserError(

@@ -10,6 +10,7 @@ STIMULUS = 7
 BEHAVIOR = 8
 CALCIUM = 9
 ANIMALS = 10
+WHOLE_BRAIN = 11
 
 
 def stream(seed: int, index: int) -> np.random.Generator:

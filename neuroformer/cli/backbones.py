@@ -25,7 +25,7 @@ def run(config: BackbonesConfig) -> None:
     experiment = Experiment(config)
     out = Path(config.out)
     folder = open_folder(out, overwrite=config.overwrite, command=COMMAND.name, config=config)
-    results = run_cells(experiment, out)
+    results = run_cells(experiment, out, workers=config.workers)
     scores = Scores(results)
     words = sentence(scores)
     rows = scores.rows()

@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "evaluate": "Score a trained model on held-out time beside its baselines.",
     "decode": "Decode behaviour, beside baselines with the same labels, and score it.",
     "backbones": "Decode behaviour through language models as backbones, with their controls.",
+    "salience": "Tell which units fitted backbones decode from, and test it by deleting them.",
     "latents": "Export and plot what a model makes of each bin.",
     "generate": "Generate activity from a trained model, as session files.",
     "calibrate": "Compare generated with recorded activity, each statistic beside its floor.",

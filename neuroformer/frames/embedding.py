@@ -45,6 +45,19 @@ class FrameEmbedding(nn.Module):
             x = torch.cat([f(x[..., g]) for f, g in zip(self.maps, self.groups, strict=True)], -1)
         return torch.where(seen[..., None], self.out(x), self.missing)
 
+    def loudness(self) -> Tensor:
+        """(N,) length of what each unit adds to a token for every standard deviation above its mean."""
+        if not self.maps:
+            return self.out.weight.norm(dim=0)
+        found = self.out.weight.new_zeros(sum(map(len, self.groups)))
+        first = 0
+        for f, group in zip(self.maps, self.groups, strict=True):
+            assert isinstance(f, nn.Linear)
+            whole = self.out.weight[:, first : first + f.out_features] @ f.weight
+            found[torch.from_numpy(group).to(found.device)] = whole.norm(dim=0)
+            first += f.out_features
+        return found
+
 
 def _linear(n: int, width: int, scale: float) -> nn.Linear:
     """Inputs of variance 1 give outputs of standard deviation `scale`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh
 
 from neuroformer.baselines.decoding.ridge_path import RidgePath
 from neuroformer.frames.session import FrameSession, Stretch
@@ -16,6 +17,47 @@ from neuroformer.frames.windows import led_frames
 
 Features = Callable[[Stretch], np.ndarray]
 """(T, F) features of the bins of a stretch."""
+
+
+class WindowFeatures:
+    """All units in the `size` frames that end with a bin, or in the 2·size − 1 around it.
+
+    With more units than training bins the frames are first turned into the space that the training frames span: no
+    ridge solution has weights outside it, so that nothing but memory is changed.
+
+    Args:
+        session: whose training frames.
+        size: frames of a window.
+        centered: whether frames on both sides are looked at.
+    """
+
+    def __init__(self, session: FrameSession, size: int, *, centered: bool) -> None:
+        """See the class."""
+        x = np.concatenate([s.x for s in session.parts["train"]])
+        self._turn = _span(x.astype(np.float64)) if x.shape[1] > x.shape[0] else None
+        self.before, self.after = size - 1, size - 1 if centered else 0
+
+    def __call__(self, stretch: Stretch) -> np.ndarray:
+        """(T, F) features of the bins of a stretch."""
+        frames = led_frames(stretch, self.before, self.after)[0].astype(np.float64)
+        if self._turn is not None:
+            frames = frames @ self._turn
+        return np.concatenate(
+            [frames[k : k + len(stretch)] for k in range(self.before + self.after + 1)], axis=1
+        )
+
+    def of_units(self, weights: np.ndarray) -> np.ndarray:
+        """(S, N, D) weights of the units in each of the S frames, from (F, D) weights of the features."""
+        by_frame = weights.reshape(self.before + self.after + 1, -1, weights.shape[1])
+        return by_frame if self._turn is None else self._turn @ by_frame
+
+
+def _span(x: np.ndarray) -> np.ndarray:
+    """(N, rank) orthonormal basis of what the rows of (T, N) span, T < N, by the eigenvectors of their products."""
+    s, left = eigh(x @ x.T, driver="evd", check_finite=False)
+    kept = s > 1e-10 * s[-1]
+    found: np.ndarray = x.T @ (left[:, kept] / np.sqrt(s[kept]))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,25 +82,6 @@ class LinearFit:
         """(T, D) standardised predictions."""
         found: np.ndarray = self.features(stretch) @ self.weights + self.intercept
         return found
-
-
-def window_features(session: FrameSession, size: int, *, centered: bool) -> Features:
-    """All units in the `size` frames that end with a bin, or in the 2·size − 1 around it.
-
-    With more units than training bins the frames are first turned into the space that the training frames span: no
-    ridge solution has weights outside it, so that nothing but memory is changed.
-    """
-    x = np.concatenate([s.x for s in session.parts["train"]]).astype(np.float64)
-    turn = np.linalg.svd(x, full_matrices=False)[2].T if x.shape[1] > x.shape[0] else None
-    before, after = size - 1, size - 1 if centered else 0
-
-    def features(stretch: Stretch) -> np.ndarray:
-        frames = led_frames(stretch, before, after)[0].astype(np.float64)
-        if turn is not None:
-            frames = frames @ turn
-        return np.concatenate([frames[k : k + len(stretch)] for k in range(before + after + 1)], axis=1)
-
-    return features
 
 
 def fit_linear(

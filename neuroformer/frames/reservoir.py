@@ -5,26 +5,29 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from neuroformer.frames.backbones import build_backbone
+from neuroformer.frames.backbones import Backbone, build_backbone
 from neuroformer.frames.linear import Features
-from neuroformer.frames.session import FrameSession, Stretch
+from neuroformer.frames.session import Stretch
 from neuroformer.frames.windows import led_frames
 from neuroformer.settings.backbones import BackboneConfig
 
 
-def reservoir_features(session: FrameSession, backbone: BackboneConfig, *, size: int, seed: int) -> Features:
-    """The state at a bin after the `size` frames that end with it, from rest.
+def draw_reservoir(n_units: int, backbone: BackboneConfig, *, seed: int) -> tuple[torch.Tensor, Backbone]:
+    """(N, width) weights from units, and the network.
 
     Args:
-        session: whose frames.
+        n_units: N.
         backbone: of kind `reservoir`.
-        size: frames in a window.
         seed: of the fixed weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_backbone(backbone, seed=seed)
-        inward = torch.randn(session.n_units, network.width) / max(session.n_units, 1) ** 0.5
+        return torch.randn(n_units, network.width) / max(n_units, 1) ** 0.5, network
+
+
+def reservoir_features(inward: torch.Tensor, network: Backbone, *, size: int) -> Features:
+    """The state at a bin after the `size` frames that end with it, from rest."""
 
     @torch.no_grad()
     def features(stretch: Stretch) -> np.ndarray:

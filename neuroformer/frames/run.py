@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from neuroformer import __version__
 from neuroformer.data import find_sessions
 from neuroformer.errors import UserError
 from neuroformer.evaluation.block_draws import time_blocks
-from neuroformer.frames.linear import fit_linear, window_features
+from neuroformer.frames.fitted import Fitted, ReservoirRegression, WindowRegression
+from neuroformer.frames.linear import Features, WindowFeatures, fit_linear
 from neuroformer.frames.methods import Method, list_methods, match_trunk
-from neuroformer.frames.reservoir import reservoir_features
+from neuroformer.frames.reservoir import draw_reservoir, reservoir_features
 from neuroformer.frames.session import FrameSession, in_units, open_recording, read_session
+from neuroformer.frames.store import keep, model_path
 from neuroformer.frames.training import build_decoder, train_decoder
 from neuroformer.settings.backbones import BackboneConfig, BackbonesConfig
 
-_NOT_FITTED = ("out", "overwrite", "sessions", "backbones", "models", "seeds", "layers", "tuning")
+_NOT_FITTED = ("out", "overwrite", "sessions", "backbones", "models", "seeds", "layers", "tuning", "workers")
 """Settings that change which cells there are, not what is in one."""
 
 
@@ -53,6 +56,7 @@ class Experiment:
         self.files = [str(path) for path in find_sessions(config.sessions)]
         self.methods = list_methods(config)
         names: dict[str, str] = {}
+        self.names: dict[str, str] = {}
         self.units: dict[str, str] = {}
         for file in self.files:
             recording = open_recording(file, config)
@@ -62,6 +66,7 @@ class Experiment:
                     "every session its own"
                 )
             names[recording.session_id] = file
+            self.names[file] = recording.session_id
             for name in config.targets:
                 self.units[name] = recording.variables[name].info.unit
         self._read: tuple[str, FrameSession] | None = None
@@ -104,7 +109,10 @@ class Experiment:
         session = self.session(cell.file)
         found = self._fit(session, cell)
         test = session.parts["test"]
-        predict = found.pop("predict")
+        predict, fitted, backbone = (found.pop(name, None) for name in ("predict", "fitted", "backbone"))
+        if self.config.keep_models and fitted is not None:
+            path = model_path(self.config.out, session.name, cell.method.name, cell.seed)
+            keep(path, fitted, backbone=backbone, seed=cell.seed, session=session)
         said = np.concatenate(in_units(session, [predict(stretch) for stretch in test]))
         if not np.isfinite(said).all():
             raise UserError(f"{cell.file}: {cell.method.name} predicts NaN or infinity; lower lr")
@@ -137,28 +145,49 @@ class Experiment:
             return {"predict": lambda stretch: np.zeros((len(stretch), session.n_targets)),
                     "causal": True, "n_trained": session.n_targets, "n_parameters": session.n_targets}  # fmt: skip
         if backbone.kind in ("ridge", "reservoir"):
-            reach = config.window - 1
-            causal = backbone.kind == "reservoir" or backbone.causal is not False
-            features = (
-                window_features(session, config.window, centered=not causal)
-                if backbone.kind == "ridge"
-                else reservoir_features(session, backbone, size=config.window, seed=cell.seed)
-            )
-            fit = fit_linear(session, features, config.penalties, skip=(reach, 0 if causal else reach))
-            n = fit.weights.size + fit.intercept.size
-            return {"predict": fit.predict, "causal": causal, "n_trained": n, "n_parameters": n,
-                    "val_loss": fit.val_loss, "penalty": fit.penalty}  # fmt: skip
+            return self._fit_linear(session, backbone, cell.seed)
         if cell.method.matched:
             backbone = self._matched(session, cell)
         trained = train_decoder(session, backbone, config, seed=cell.seed)
+        trained.model.eval()
+        causal = trained.model.backbone.causal
+        last = config.prediction == "last"
         return {
             "predict": lambda stretch: trained.predict(stretch, config),
-            "causal": trained.model.backbone.causal,
+            "fitted": Fitted(
+                module=trained.model,
+                size=config.window,
+                position=config.window - 1 if last else None,
+                causal=causal,
+            ),
+            "backbone": backbone,
+            "causal": causal,
             "n_trained": trained.n_trained,
             "n_parameters": trained.n_parameters,
             "val_loss": trained.val_loss,
             "step": trained.step,
         }
+
+    def _fit_linear(self, session: FrameSession, backbone: BackboneConfig, seed: int) -> dict[str, Any]:
+        size = self.config.window
+        reach = size - 1
+        causal = backbone.kind == "reservoir" or backbone.causal is not False
+        features: Features
+        if backbone.kind == "ridge":
+            features = WindowFeatures(session, size, centered=not causal)
+        else:
+            inward, network = draw_reservoir(session.n_units, backbone, seed=seed)
+            features = reservoir_features(inward, network, size=size)
+        fit = fit_linear(session, features, self.config.penalties, skip=(reach, 0 if causal else reach))
+        if isinstance(features, WindowFeatures):
+            module: nn.Module = WindowRegression(features.of_units(fit.weights), fit.intercept, before=reach)
+        else:
+            module = ReservoirRegression(inward, network, fit.weights, fit.intercept)
+        n = fit.weights.size + fit.intercept.size
+        seen = size if causal else 2 * size - 1
+        fitted = Fitted(module=module, size=seen, position=reach, causal=causal)
+        return {"predict": fit.predict, "fitted": fitted, "backbone": backbone, "causal": causal, "n_trained": n,
+                "n_parameters": n, "val_loss": fit.val_loss, "penalty": fit.penalty}  # fmt: skip
 
     def _matched(self, session: FrameSession, cell: Cell) -> BackboneConfig:
         """The trunk with as many trained parameters as the language model on this session."""

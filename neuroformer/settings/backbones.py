@@ -89,6 +89,8 @@ class BackbonesConfig:
     """Folder of the results; a run that was stopped goes on where it was."""
     overwrite: bool = False
     """Start anew where `out` has results."""
+    keep_models: bool = False
+    """Keep what was fitted in `out`/models, for neuroformer salience."""
     backbones: list[str] = field(default_factory=list)
     """smollm2, minilm, trunk, lstm, reservoir, ridge, ridge_centered, mean, and names from `models`; by default all
     of them, of smollm2 and minilm those whose weights are installed."""
@@ -136,6 +138,8 @@ class BackbonesConfig:
     """Penalties that ridge regressions try, relative to the mean squared length of a feature vector."""
     block_s: float = 10.0
     """Seconds of test time drawn together for the intervals of one session; longer than the memory of errors."""
+    workers: int = 1
+    """Fits at the same time, each in a process of its own that reads sessions and checkpoints for itself."""
     device: str = "auto"
     """cpu, cuda, or auto."""
 
@@ -155,7 +159,7 @@ class BackbonesConfig:
         for name in ("bin_s", "lr", "lr_backbone", "block_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name):g}: expected a number above 0")
-        for name in ("steps", "batch_size", "val_every", "patience", "region_width"):
+        for name in ("steps", "batch_size", "val_every", "patience", "region_width", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected 1 or more")
         if self.window < 2:

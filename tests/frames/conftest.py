@@ -77,7 +77,7 @@ def frames(animal: Path, settings: Callable[..., BackbonesConfig]) -> FrameSessi
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`tiny("llama")` or `tiny("bert")`: folder of a checkpoint of two layers and width 16, weights far from new."""
+    """`tiny("llama")`, "mixtral" or "bert": folder of a checkpoint of two layers and width 16, weights far from new."""
     transformers = pytest.importorskip("transformers", reason="transformers is not installed: extra llm")
     folder = tmp_path_factory.mktemp("checkpoints")
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -90,6 +90,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
                 if kind == "llama":
                     made = transformers.LlamaModel(
                         transformers.LlamaConfig(vocab_size=40, num_key_value_heads=1, **shape)
+                    )
+                elif kind == "mixtral":
+                    made = transformers.MixtralModel(
+                        transformers.MixtralConfig(
+                            vocab_size=40,
+                            num_key_value_heads=1,
+                            num_local_experts=4,
+                            num_experts_per_tok=2,
+                            **shape,
+                        )
                     )
                 else:
                     made = transformers.BertModel(

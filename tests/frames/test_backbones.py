@@ -34,7 +34,7 @@ def test_our_own_look_ahead_only_if_they_say_so(kind: str, causal: bool) -> None
     assert model.causal == (causal or kind == "reservoir")
 
 
-@pytest.mark.parametrize(("kind", "causal"), [("llama", True), ("bert", False)])
+@pytest.mark.parametrize(("kind", "causal"), [("llama", True), ("mixtral", True), ("bert", False)])
 def test_a_checkpoint_gives_what_its_own_model_gives(kind: str, causal: bool, tiny: Tiny) -> None:
     transformers = pytest.importorskip("transformers")
     model = build_backbone(BackboneConfig(path=str(tiny(kind))), seed=0)
@@ -46,6 +46,38 @@ def test_a_checkpoint_gives_what_its_own_model_gives(kind: str, causal: bool, ti
     assert not model.train().model.training  # type: ignore[union-attr]
     stored = theirs.get_input_embeddings().weight.std().item()
     assert model.input_scale == pytest.approx(stored, rel=1e-4)
+
+
+def test_a_mixture_of_experts_has_its_controls(tiny: Tiny) -> None:
+    model = build_backbone(BackboneConfig(path=str(tiny("mixtral"))), seed=0)
+    for weights in ("untrained", "shuffled"):
+        other = build_backbone(BackboneConfig(path=str(tiny("mixtral")), weights=weights), seed=0)  # type: ignore[arg-type]
+        assert not torch.allclose(model(tokens(16)), other(tokens(16)), atol=1e-2)
+    x = tokens(16).requires_grad_(True)
+    model(x)[0, 3].sum().backward()
+    assert x.grad is not None
+    assert x.grad[0, :4].abs().min() > 0
+    assert not x.grad[0, 4:].any()
+
+
+@pytest.mark.parametrize("kind", ["llama", "mixtral", "bert", "trunk"])
+def test_attention_is_what_the_model_does(kind: str, tiny: Tiny) -> None:
+    torch.manual_seed(0)
+    config = (
+        BackboneConfig(kind="trunk", width=16, heads=2)
+        if kind == "trunk"
+        else BackboneConfig(path=str(tiny(kind)))
+    )
+    model = build_backbone(config, seed=0).eval()
+    x = tokens(16)
+    before = model(x)
+    weights = model.attention(x)
+    assert weights is not None
+    assert weights.shape == (2, 2, 7, 7)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 7))
+    assert bool(weights.triu(1).any()) == (kind == "bert")
+    torch.testing.assert_close(model(x), before)  # asking changes nothing
+    assert build_backbone(BackboneConfig(kind="lstm", width=8), seed=0).attention(x) is None
 
 
 def test_an_encoder_can_be_made_causal(tiny: Tiny) -> None:

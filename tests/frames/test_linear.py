@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from neuroformer.frames.linear import fit_linear, window_features
-from neuroformer.frames.reservoir import reservoir_features
+from neuroformer.frames.linear import WindowFeatures, fit_linear
+from neuroformer.frames.reservoir import draw_reservoir, reservoir_features
 from neuroformer.frames.session import FrameSession
 from neuroformer.settings.backbones import BackboneConfig, BackbonesConfig
 
@@ -19,7 +19,7 @@ from neuroformer.settings.backbones import BackboneConfig, BackbonesConfig
 @pytest.mark.parametrize("centered", [False, True])
 def test_ridge_is_the_closed_form_on_whole_windows(frames: FrameSession, centered: bool) -> None:
     size, after = 4, 3 if centered else 0
-    fit = fit_linear(frames, window_features(frames, size, centered=centered), [0.1], skip=(3, after))
+    fit = fit_linear(frames, WindowFeatures(frames, size, centered=centered), [0.1], skip=(3, after))
     (train,), (test,) = frames.parts["train"], frames.parts["test"]
     rows = [t for t in range(3, len(train) - after) if train.known[t, 0]]
     x = np.stack([train.x[t - 3 : t + after + 1].ravel() for t in rows]).astype(float)
@@ -31,7 +31,7 @@ def test_ridge_is_the_closed_form_on_whole_windows(frames: FrameSession, centere
 
 
 def test_validation_chooses_the_penalty_of_each_target(frames: FrameSession) -> None:
-    features = window_features(frames, 4, centered=False)
+    features = WindowFeatures(frames, 4, centered=False)
     each = {p: fit_linear(frames, features, [p], skip=(3, 0)) for p in (1e-3, 1e-1, 10.0)}
     fit = fit_linear(frames, features, list(each), skip=(3, 0))
     (val,) = frames.parts["val"]
@@ -55,7 +55,7 @@ def test_more_units_than_bins_change_nothing_but_memory(
         regions=np.zeros(mix.shape[1], int),
     )
     (test,) = wide.parts["test"]
-    turned = fit_linear(wide, window_features(wide, 2, centered=False), [0.1], skip=(1, 0))
+    turned = fit_linear(wide, WindowFeatures(wide, 2, centered=False), [0.1], skip=(1, 0))
 
     def plain(stretch):  # type: ignore[no-untyped-def]
         x = np.concatenate([np.zeros((1, mix.shape[1])), stretch.x])[stretch.lead :].astype(float)
@@ -69,17 +69,19 @@ def test_more_units_than_bins_change_nothing_but_memory(
 def test_a_reservoir_is_fixed_by_its_seed_and_looks_back_alone(frames: FrameSession) -> None:
     config = BackboneConfig(kind="reservoir", width=20)
     (test,) = frames.parts["test"]
-    states = reservoir_features(frames, config, size=5, seed=1)(test)
-    again = reservoir_features(frames, config, size=5, seed=1)(test)
-    other = reservoir_features(frames, config, size=5, seed=2)(test)
+    states = reservoir_features(*draw_reservoir(8, config, seed=1), size=5)(test)
+    again = reservoir_features(*draw_reservoir(8, config, seed=1), size=5)(test)
+    other = reservoir_features(*draw_reservoir(8, config, seed=2), size=5)(test)
     assert (states == again).all()
     assert not np.allclose(states, other)
     x = test.x.copy()
     x[test.lead + 10 :] += 1
-    changed = reservoir_features(frames, config, size=5, seed=1)(replace(test, x=x))
+    changed = reservoir_features(*draw_reservoir(8, config, seed=1), size=5)(replace(test, x=x))
     np.testing.assert_allclose(changed[:10], states[:10], atol=1e-6)
     assert not np.allclose(changed[10], states[10])
-    fit = fit_linear(frames, lambda s: reservoir_features(frames, config, size=5, seed=1)(s), [1e-3])
+    fit = fit_linear(
+        frames, lambda s: reservoir_features(*draw_reservoir(8, config, seed=1), size=5)(s), [1e-3]
+    )
     assert fit.val_loss < 0.5
 
 

@@ -25,6 +25,10 @@ class Backbone(nn.Module):
         """(B, T, width) hidden states of tokens (B, T, width)."""
         raise NotImplementedError
 
+    def attention(self, x: Tensor) -> Tensor | None:
+        """(B, layers, T, T) attention weights at tokens (B, T, width), mean over heads; None if there is none."""
+        return None
+
 
 @torch.no_grad()
 def looks_ahead(backbone: Backbone) -> bool:

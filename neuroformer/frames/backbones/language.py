@@ -83,6 +83,21 @@ class LanguageModel(Backbone):
         found: Tensor = self.model(inputs_embeds=x, use_cache=False).last_hidden_state
         return found.float()
 
+    def attention(self, x: Tensor) -> Tensor | None:
+        """(B, layers, T, T) attention weights at tokens (B, T, width), mean over heads; None if it tells none."""
+        inner = getattr(self.model, "base_model", self.model)  # within LoRA's
+        inner = getattr(inner, "model", inner) if hasattr(inner, "peft_config") else inner
+        usual = getattr(inner.config, "_attn_implementation", None)
+        try:
+            inner.set_attn_implementation("eager")  # the fused ones do not tell their weights
+            found = self.model(inputs_embeds=x, use_cache=False, output_attentions=True).attentions
+        except (AttributeError, ValueError, TypeError):
+            return None
+        finally:
+            if usual is not None and hasattr(inner, "set_attn_implementation"):
+                inner.set_attn_implementation(usual)
+        return None if not found else torch.stack([each.float().mean(1) for each in found], 1)
+
 
 def _quantised(model: Any, bits: int, device: str) -> Any:
     """The same weights in 4 or 8 bits; written to a folder first, as quantisation happens while loading."""

@@ -31,11 +31,25 @@ class TrunkBackbone(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, width) hidden states of tokens (B, T, width)."""
-        n = x.shape[1]
-        angles = rotary_angles(torch.arange(n, device=x.device)[None], self.n_pairs, _LONGEST)
-        mask = torch.ones(1, 1, n, n, dtype=torch.bool, device=x.device)
-        mask = mask.tril() if self.causal else mask
+        angles, mask = self._surroundings(x)
         for block in self.blocks:
             x = block(x, angles, mask)
         found: Tensor = self.norm(x)
         return found
+
+    def attention(self, x: Tensor) -> Tensor:
+        """(B, layers, T, T) attention weights at tokens (B, T, width), mean over heads."""
+        angles, mask = self._surroundings(x)
+        found = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            found.append(block.weights(x, angles, mask).mean(1))
+            x = block(x, angles, mask)
+        return torch.stack(found, 1)
+
+    def _surroundings(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotary angles of the frames, and which frame may look at which."""
+        n = x.shape[1]
+        angles = rotary_angles(torch.arange(n, device=x.device)[None], self.n_pairs, _LONGEST)
+        mask = torch.ones(1, 1, n, n, dtype=torch.bool, device=x.device)
+        return angles, mask.tril() if self.causal else mask
