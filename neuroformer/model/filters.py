@@ -46,9 +46,9 @@ def channel_filter(x: Tensor, kernels: Tensor, first: int = 0) -> Tensor:
     padded = F.pad(x[:, begin:].mT, (max(0, n_lags - first), n_parts * size - n_out))
     parts = padded.unfold(-1, n_lags + size, size) if n_out else padded.new_zeros(*padded.shape[:2], 1, n_lags)
     over_time = banded(kernels, n_lags + size, n_lags)  # (K, size, L + size)
-    found = parts @ over_time.flatten(0, 1).mT  # (B, C, parts, K · size)
-    found = found.unflatten(-1, (n_kernels, size)).transpose(2, 3).flatten(3)
-    return found[..., :n_out]
+    found = parts.flatten(0, 2) @ over_time.flatten(0, 1).mT  # (B · C · parts, K · size)
+    found = found.view(n_rows, n_channels, n_parts, n_kernels, size).transpose(2, 3).flatten(3)
+    return found[..., :n_out].contiguous()
 
 
 def exponential_filters(x: Tensor, time_constants: Sequence[float], n_lags: int, first: int = 0) -> Tensor:
