@@ -44,7 +44,9 @@ def channel_filter(x: Tensor, kernels: Tensor, first: int = 0) -> Tensor:
     # Part p needs the n_lags bins before it: x[first − L + p · size … first + (p + 1) · size − 1).
     begin = max(0, first - n_lags)
     padded = F.pad(x[:, begin:].mT, (max(0, n_lags - first), n_parts * size - n_out))
-    parts = padded.unfold(-1, n_lags + size, size) if n_out else padded.new_zeros(*padded.shape[:2], 1, n_lags)
+    parts = (
+        padded.unfold(-1, n_lags + size, size) if n_out else padded.new_zeros(*padded.shape[:2], 1, n_lags)
+    )
     over_time = banded(kernels, n_lags + size, n_lags)  # (K, size, L + size)
     found = parts.flatten(0, 2) @ over_time.flatten(0, 1).mT  # (B · C · parts, K · size)
     found = found.view(n_rows, n_channels, n_parts, n_kernels, size).transpose(2, 3).flatten(3)

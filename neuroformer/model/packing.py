@@ -52,7 +52,7 @@ class Packed:
             aligned: every row starts a block of its own. It costs some room, and makes what is found for a token the
                 same to the last bit whatever comes later and whatever the other rows hold.
         """
-        n_rows, n_events = batch.event_mask.shape
+        n_events = batch.event_mask.shape[1]
         token = batch.event_mask.flatten().nonzero().squeeze(1)
         row = token.div(n_events, rounding_mode="floor")
         bins = batch.event_bin.flatten()[token]

@@ -112,8 +112,8 @@ class Trunk(nn.Module):
         """(M, D) event tokens after the blocks, in their places."""
         unit = batch.unit_row[packed.row, batch.event_unit.flatten()[packed.token]]
         x = packed.spread(self.unit[unit] + self.session[batch.session[packed.row]])
-        angles = rotary_angles(packed.time.unsqueeze(0), self.n_pairs, 4 * self.window)[0, 0].to(x.dtype)
-        cos, sin = (z[:, None, None] for z in (angles.cos(), angles.sin()))
+        angles = rotary_angles(packed.time.unsqueeze(0), self.n_pairs, 4 * self.window)[0, 0]
+        cos, sin = (z[:, None, None].to(x.dtype) for z in (angles.cos(), angles.sin()))
         attend = sdpa(packed, x.dtype)
         for block in self.blocks:
             assert isinstance(block, Block)
