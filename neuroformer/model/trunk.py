@@ -156,7 +156,7 @@ class Trunk(nn.Module):
     def forward(self, state: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and variance of u_j · state, two (B, T − first, N)."""
         mean = self.readout.mean[batch.unit_row] @ state.mT
-        variance = self.readout.variance[batch.unit_row] @ state.square().mT
+        variance = self.readout.variance_of(batch.unit_row) @ state.square().mT
         return mean.mT, variance.mT
 
     def kl(self, session: int, rows: Tensor) -> Tensor:

@@ -71,12 +71,18 @@ class ModelConfig:
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     """Contrastive alignment of the latents of events, stimulus and behaviour; off by default."""
 
+    sampled_units: int | None = None
+    """Units whose silence a training step looks at, drawn by their rates; events always count exactly, and so does
+    everything in validation and test. null chooses: all units up to 4000, 2000 of them above; 0 takes all, as does a
+    model with full coupling matrices (model.coupling.rank=0)."""
+
     def __post_init__(self) -> None:
         """Check settings against one another."""
         trunk = self.trunk
         for name, count, least in (
             ("coupling.heads", self.coupling.heads, 1),
             ("coupling.rank", self.coupling.rank or 0, 0),
+            ("sampled_units", self.sampled_units or 0, 0),
             ("history.functions", self.history.functions, 1),
             ("trunk.width", trunk.width, 1),
             ("trunk.heads", trunk.heads, 1),
