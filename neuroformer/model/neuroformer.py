@@ -129,6 +129,7 @@ class Neuroformer(nn.Module):
                 time_constants=[t / bin_s for t in trunk.time_constants_s],
                 n_lags=pooling_lags(trunk, bin_s),
                 dropout=trunk.dropout,
+                attention=trunk.attention,
             )
             if trunk.state
             else None

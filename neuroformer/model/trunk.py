@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from neuroformer.batch import Batch
 from neuroformer.model.attention import Block, rotary_angles
-from neuroformer.model.backends import sdpa
+from neuroformer.model.backends import make_attend
 from neuroformer.model.filters import exponential_filters
 from neuroformer.model.packing import Packed
 from neuroformer.model.shrinkage import ShrunkWeight
@@ -32,6 +32,7 @@ class Trunk(nn.Module):
         time_constants: of the filters, in bins.
         n_lags: where the filters are cut, in bins.
         dropout: on the state and in the blocks, in training.
+        attention: backend of the attention, one of `neuroformer.model.backends`.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class Trunk(nn.Module):
         time_constants: list[float],
         n_lags: int,
         dropout: float,
+        attention: str = "sdpa",
     ) -> None:
         """See the class."""
         super().__init__()
-        self.window = window
+        self.window, self.attention = window, attention
         self.time_constants = time_constants
         self.n_lags = n_lags
         self.n_pairs = width // heads // 2
@@ -114,7 +116,7 @@ class Trunk(nn.Module):
         x = packed.spread(self.unit[unit] + self.session[batch.session[packed.row]])
         angles = rotary_angles(packed.time.unsqueeze(0), self.n_pairs, 4 * self.window)[0, 0]
         cos, sin = (z[:, None, None].to(x.dtype) for z in (angles.cos(), angles.sin()))
-        attend = sdpa(packed, x.dtype)
+        attend = make_attend(self.attention, packed, x, training=self.training)
         for block in self.blocks:
             assert isinstance(block, Block)
             x = block.packed(x, cos, sin, attend)

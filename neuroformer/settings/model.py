@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from neuroformer.settings.context import AlignmentConfig, ContextConfig, ReadoutConfig
 
@@ -52,6 +53,9 @@ class TrunkConfig:
     left to the coupling."""
     dropout: float = 0.1
     """Dropout on the state and in the blocks in training."""
+    attention: Literal["sdpa", "flex", "xformers"] = "sdpa"
+    """What computes the attention: `sdpa` (PyTorch's own, everywhere), `flex` (FlexAttention) or `xformers` (extra
+    `xformers`), both of which train on CUDA devices only. All give the same numbers."""
 
 
 @dataclass(kw_only=True)
