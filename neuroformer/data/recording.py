@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,12 @@ class Recording:
         self.labels = labels or LabelsConfig()
         self._unlabelled: list[np.ndarray] | None = None
         self._drawn: dict[str, list[Binned]] = {}
+        self.keep_tokens = False
+        self._kept: dict[tuple[int, bytes], Tokens] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what can be read again, for the workers of a loader."""
+        return self.__dict__ | {"_kept": {}}
 
     @property
     def session_id(self) -> str:
@@ -98,8 +105,19 @@ class Recording:
         )
 
     def tokens(self, span: Span, edges: np.ndarray | None = None) -> Tokens:
-        """Tokens of a span, bins counted from the start of the epoch."""
-        return tokenize(self.events(span), self.epochs[span.epoch], edges)
+        """Tokens of a span, bins counted from the start of the epoch.
+
+        Read from the file, or with `keep_tokens` from those of the whole epoch, which then stay in memory.
+        """
+        if not self.keep_tokens:
+            return tokenize(self.events(span), self.epochs[span.epoch], edges)
+        key = (span.epoch, b"" if edges is None else edges.tobytes())
+        if key not in self._kept:
+            whole = Span(epoch=span.epoch, start=0, stop=self.epochs[span.epoch].n_bins)
+            self._kept[key] = tokenize(self.events(whole), self.epochs[span.epoch], edges)
+        kept = self._kept[key]
+        inside = slice(*np.searchsorted(kept.bins, (span.start, span.stop)))
+        return Tokens(bins=kept.bins[inside], units=kept.units[inside], levels=kept.levels[inside])
 
     def chunk(self, span: Span, history: int, edges: np.ndarray | None = None) -> Chunk:
         """Read a span with the bins before it; only this slice of the file is read.
