@@ -11,6 +11,7 @@ import numpy as np
 
 from neuroformer.data.clock import Epoch, epochs_of
 from neuroformer.data.labels import label_mask
+from neuroformer.data.open_sessions import reading
 from neuroformer.data.splits import Part, Span, split_epochs
 from neuroformer.data.tokens import Tokens, level_edges, tokenize
 from neuroformer.data.variables import Binned, Frames, VariableReader
@@ -67,6 +68,7 @@ class Recording:
     ) -> None:
         """See the class."""
         self.session = Session(path)
+        reading(self.session)
         self.bin_s = bin_s
         self.epochs: list[Epoch] = epochs_of(self.session, bin_s)
         self.spans = split_epochs(self.epochs, split, context_bins=context_bins, name=str(path))
@@ -92,6 +94,7 @@ class Recording:
 
     def events(self, span: Span) -> Events:
         """Events of a span; only this slice of the file is read."""
+        reading(self.session)
         epoch = self.epochs[span.epoch]
         margin = 1e-3 * self.bin_s  # the clock's tolerance decides on the edges, not the slice
         start, stop = float(epoch.time_of(span.start)), float(epoch.time_of(span.stop))
@@ -127,6 +130,7 @@ class Recording:
             history: bins of the past to put before them, as far as the epoch reaches back.
             edges: inner edges of the amplitude levels.
         """
+        reading(self.session)
         first = max(0, span.start - history)
         tokens = self.tokens(Span(epoch=span.epoch, start=first, stop=span.stop), edges)
         shifted = Tokens(bins=tokens.bins - (span.start - history), units=tokens.units, levels=tokens.levels)
