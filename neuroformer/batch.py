@@ -107,15 +107,17 @@ class Batch:
     def counts(self, weight: Tensor | None = None, *, scored_only: bool = False) -> Tensor:
         """Events of each unit in each bin, each event counting 1 or its `weight` (B, E): (B, T, N) float.
 
+        In memory time runs fastest, as in the intensities, which come from filters over time.
+
         Args:
             weight: what an event counts.
             scored_only: return only the bins from `first_scored` on.
         """
         n_rows, n_units = self.unit_row.shape
         weight = self.event_mask.to(torch.get_default_dtype()) if weight is None else weight * self.event_mask
-        counts = weight.new_zeros(n_rows, self.n_bins * n_units)
-        cell = self.event_bin * n_units + self.event_unit
-        counts = counts.scatter_add(1, cell, weight).view(n_rows, self.n_bins, n_units)
+        counts = weight.new_zeros(n_rows, n_units * self.n_bins)
+        cell = self.event_unit * self.n_bins + self.event_bin
+        counts = counts.scatter_add(1, cell, weight).view(n_rows, n_units, self.n_bins).mT
         return counts[:, self.first_scored :] if scored_only else counts
 
 

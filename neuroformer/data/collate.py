@@ -23,31 +23,32 @@ def collate(chunks: Sequence[Chunk], vocabulary: Vocabulary) -> Batch:
     n_units = max(vocabulary[c.session_id].n_units for c in chunks)
     n_events = max(1, *(len(c.tokens) for c in chunks))
     n_scored = max(c.n_scored for c in chunks)
-    session = torch.zeros(n_rows, dtype=torch.long)
-    unit_row = torch.zeros(n_rows, n_units, dtype=torch.long)
-    unit_mask = torch.zeros(n_rows, n_units, dtype=torch.bool)
-    event = torch.zeros(3, n_rows, n_events, dtype=torch.long)
-    event_mask = torch.zeros(n_rows, n_events, dtype=torch.bool)
-    scored = torch.zeros(n_rows, history + n_scored, dtype=torch.bool)
+    session = np.zeros(n_rows, np.int64)
+    unit_row = np.zeros((n_rows, n_units), np.int64)
+    unit_mask = np.zeros((n_rows, n_units), bool)
+    event = np.zeros((3, n_rows, n_events), np.int64)
+    event_mask = np.zeros((n_rows, n_events), bool)
+    scored = np.zeros((n_rows, history + n_scored), bool)
     for row, chunk in enumerate(chunks):
         entry = vocabulary[chunk.session_id]
         session[row] = vocabulary.index(chunk.session_id)
-        unit_row[row, : entry.n_units] = vocabulary.offset(chunk.session_id) + torch.arange(entry.n_units)
+        first = vocabulary.offset(chunk.session_id)
+        unit_row[row, : entry.n_units] = np.arange(first, first + entry.n_units)
         unit_mask[row, : entry.n_units] = True
         tokens = chunk.tokens
         for k, values in enumerate((tokens.units, tokens.bins, tokens.levels)):
-            event[k, row, : len(tokens)] = torch.from_numpy(values.astype("int64"))
+            event[k, row, : len(tokens)] = values
         event_mask[row, : len(tokens)] = True
         scored[row, history : history + chunk.n_scored] = True
     return Batch(
-        session=session,
-        unit_row=unit_row,
-        unit_mask=unit_mask,
-        event_unit=event[0],
-        event_bin=event[1],
-        event_level=event[2],
-        event_mask=event_mask,
-        scored=scored,
+        session=torch.from_numpy(session),
+        unit_row=torch.from_numpy(unit_row),
+        unit_mask=torch.from_numpy(unit_mask),
+        event_unit=torch.from_numpy(event[0]),
+        event_bin=torch.from_numpy(event[1]),
+        event_level=torch.from_numpy(event[2]),
+        event_mask=torch.from_numpy(event_mask),
+        scored=torch.from_numpy(scored),
         variables=_variables(chunks, vocabulary, history + n_scored),
         frames=_frames(chunks, vocabulary),
     )

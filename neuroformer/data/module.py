@@ -21,6 +21,10 @@ from neuroformer.data.vocabulary import Vocabulary
 from neuroformer.errors import UserError
 from neuroformer.settings.data import DataConfig
 
+_KEPT_EVENTS = (
+    1_000_000  # of all sessions: so many stay in memory (14 MB), more are read from the files at every step
+)
+
 
 def find_sessions(patterns: Sequence[str]) -> list[Path]:
     """Session files that match, sorted within each pattern, each once.
@@ -92,6 +96,9 @@ class RecordingsModule(L.LightningDataModule):
             )
             for path in find_sessions(config.sessions)
         ]
+        keep = sum(recording.session.n_events for recording in self.recordings) <= _KEPT_EVENTS
+        for recording in self.recordings:
+            recording.keep_tokens = keep
         self.vocabulary = Vocabulary(bin_s=config.bin_s) if vocabulary is None else vocabulary
         if abs(self.vocabulary.bin_s - config.bin_s) > 1e-12:
             raise UserError(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from neuroformer.data.clock import Epoch, epochs_of
 from neuroformer.data.labels import label_mask
+from neuroformer.data.open_sessions import reading
 from neuroformer.data.splits import Part, Span, split_epochs
 from neuroformer.data.tokens import LEVEL_EDGES, Tokens, tokenize
 from neuroformer.data.variables import Binned, Frames, VariableReader
@@ -67,6 +69,7 @@ class Recording:
     ) -> None:
         """See the class."""
         self.session = Session(path)
+        reading(self.session)
         self.bin_s = bin_s
         self.epochs: list[Epoch] = epochs_of(self.session, bin_s)
         self.spans = split_epochs(self.epochs, split, context_bins=context_bins, name=str(path))
@@ -78,6 +81,12 @@ class Recording:
         self.labels = labels or LabelsConfig()
         self._unlabelled: list[np.ndarray] | None = None
         self._drawn: dict[str, list[Binned]] = {}
+        self.keep_tokens = False
+        self._kept: dict[tuple[int, bytes], Tokens] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what can be read again, for the workers of a loader."""
+        return self.__dict__ | {"_kept": {}}
 
     @property
     def session_id(self) -> str:
@@ -86,6 +95,7 @@ class Recording:
 
     def events(self, span: Span) -> Events:
         """Events of a span; only this slice of the file is read."""
+        reading(self.session)
         epoch = self.epochs[span.epoch]
         margin = 1e-3 * self.bin_s  # the clock's tolerance decides on the edges, not the slice
         start, stop = float(epoch.time_of(span.start)), float(epoch.time_of(span.stop))
@@ -99,8 +109,19 @@ class Recording:
         )
 
     def tokens(self, span: Span, edges: np.ndarray | None = None) -> Tokens:
-        """Tokens of a span, bins counted from the start of the epoch."""
-        return tokenize(self.events(span), self.epochs[span.epoch], edges)
+        """Tokens of a span, bins counted from the start of the epoch.
+
+        Read from the file, or with `keep_tokens` from those of the whole epoch, which then stay in memory.
+        """
+        if not self.keep_tokens:
+            return tokenize(self.events(span), self.epochs[span.epoch], edges)
+        key = (span.epoch, b"" if edges is None else edges.tobytes())
+        if key not in self._kept:
+            whole = Span(epoch=span.epoch, start=0, stop=self.epochs[span.epoch].n_bins)
+            self._kept[key] = tokenize(self.events(whole), self.epochs[span.epoch], edges)
+        kept = self._kept[key]
+        inside = slice(*np.searchsorted(kept.bins, (span.start, span.stop)))
+        return Tokens(bins=kept.bins[inside], units=kept.units[inside], levels=kept.levels[inside])
 
     def chunk(self, span: Span, history: int, edges: np.ndarray | None = None) -> Chunk:
         """Read a span with the bins before it; only this slice of the file is read.
@@ -110,6 +131,7 @@ class Recording:
             history: bins of the past to put before them, as far as the epoch reaches back.
             edges: inner edges of the amplitude levels.
         """
+        reading(self.session)
         first = max(0, span.start - history)
         tokens = self.tokens(Span(epoch=span.epoch, start=first, stop=span.stop), edges)
         shifted = Tokens(bins=tokens.bins - (span.start - history), units=tokens.units, levels=tokens.levels)

@@ -67,6 +67,7 @@ class Vocabulary:
         self.bin_s = bin_s
         self._entries: dict[str, SessionEntry] = {}
         self._offsets: dict[str, int] = {}
+        self._indices: dict[str, int] = {}
         self.n_rows = 0
         self.variables: dict[str, VariableEntry] = {}
 
@@ -81,6 +82,7 @@ class Vocabulary:
                 f"session {entry.session_id!r} is in the vocabulary already; every session needs its own session_id"
             )
         self._offsets[entry.session_id] = self.n_rows
+        self._indices[entry.session_id] = len(self._entries)
         self._entries[entry.session_id] = entry
         self.n_rows += entry.n_units
 
@@ -112,7 +114,7 @@ class Vocabulary:
     def index(self, session_id: str) -> int:
         """Position of a session, its embedding row."""
         self[session_id]
-        return list(self._entries).index(session_id)
+        return self._indices[session_id]
 
     def offset(self, session_id: str) -> int:
         """Row of the session's first unit."""

@@ -1,15 +1,19 @@
 """Pre-norm transformer blocks over event tokens, with rotary position on event time.
 
-Legend: B rows, E tokens, D width, H heads, C = D / H.
+Legend: B rows, E tokens of a row, M packed tokens, D width, H heads, C = D / H.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Queries, keys and values, each (M, H, C) → what the queries find, (M, H · C)."""
 
 
 def rotary_angles(time: Tensor, n_pairs: int, longest: float) -> Tensor:
@@ -70,6 +74,21 @@ class Block(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.mlp(self.norm_mlp(x))), k, v
+
+    def packed(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        """As `forward`, for tokens without padding.
+
+        Args:
+            x: (M, D).
+            cos: (M, 1, 1, C / 2) of the rotary angles.
+            sin: likewise.
+            attend: queries, keys, values (M, H, C) → (M, D).
+        """
+        z = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1))  # (M, 3, H, C)
+        a, b = z[:, :2].chunk(2, dim=-1)
+        q, k = torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).unbind(1)
+        x = x + self.dropout(self.out(attend(q, k, z[:, 2])))
+        return x + self.dropout(self.mlp(self.norm_mlp(x)))
 
     def attended(self, x: Tensor, angles: Tensor, weights: Tensor) -> Tensor:
         """The block with attention weights (B, H, E, E) given from outside, to ask what depends on them."""

@@ -105,7 +105,7 @@ class Context(nn.Module):
             Two (B, T', N).
         """
         mean = features @ (self.tuning.mean[batch.unit_row] + self.common).mT
-        variance = features.square() @ self.tuning.variance[batch.unit_row].mT
+        variance = features.square() @ self.tuning.variance_of(batch.unit_row).mT
         return mean, variance
 
     def features(self, batch: Batch) -> Tensor:

@@ -129,12 +129,19 @@ class LowRankCoupling(nn.Module):
 
     def forward(self, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """As `FullCoupling.forward`."""
+        return self.read(self.latent(weight, batch), batch.unit_row)
+
+    def latent(self, weight: Tensor, batch: Batch) -> Tensor:
+        """(B, H·R, T − first) what the past events of all units carry to the targets."""
         carried = self.source[batch.unit_row.gather(1, batch.event_unit)] * weight.unsqueeze(-1)
         per_bin = batch.sum_per_bin(carried).unflatten(-1, (self.heads, self.rank))
         over_time = banded(self.kernels(), batch.n_bins, batch.first_scored)
-        latent = torch.einsum("hts,bshr->bhrt", over_time, per_bin).flatten(1, 2)  # (B, H·R, T)
-        mean = self.target.mean[batch.unit_row] @ latent
-        variance = self.target.variance[batch.unit_row] @ latent.square()
+        return torch.einsum("hts,bshr->bhrt", over_time, per_bin).flatten(1, 2)
+
+    def read(self, latent: Tensor, unit_row: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the coupling of some targets (B, N), given as vocabulary rows: two (B, T − first, N)."""
+        mean = self.target.mean[unit_row] @ latent
+        variance = self.target.variance_of(unit_row) @ latent.square()
         return mean.mT, variance.mT
 
     def kl(self, session: int, rows: Tensor) -> Tensor:
@@ -147,7 +154,7 @@ class LowRankCoupling(nn.Module):
         shape = (self.heads, self.rank)
         mean, source = self.head_weights(session, rows), self.source[rows].unflatten(-1, shape)
         variance = torch.einsum(
-            "shr,thr->hst", source.square(), self.target.variance[rows].unflatten(-1, shape)
+            "shr,thr->hst", source.square(), self.target.variance_of(rows).unflatten(-1, shape)
         )
         return (
             torch.einsum("hst,hl->stl", mean, kernels),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+_STRETCH = 64  # bins at most that one product over time covers
 
 
 def causal_filter(x: Tensor, kernels: Tensor, first: int = 0) -> Tensor:
@@ -24,32 +27,51 @@ def causal_filter(x: Tensor, kernels: Tensor, first: int = 0) -> Tensor:
     >>> causal_filter(event.view(1, 5, 1), torch.tensor([[3.0, 2.0]])).flatten()
     tensor([0., 0., 3., 2., 0.])
     """
+    return channel_filter(x, kernels, first).movedim(3, 1)
+
+
+def channel_filter(x: Tensor, kernels: Tensor, first: int = 0) -> Tensor:
+    """As `causal_filter`, with time last: (B, C, K, T − first).
+
+    As products with banded matrices over stretches of time: on a CPU as fast as a convolution forward and several times
+    as fast backward.
+    """
     n_rows, n_bins, n_channels = x.shape
     n_kernels, n_lags = kernels.shape
-    # Bin t needs x[t − L … t − 1]: pad on the left, drop the bin itself, start L bins before `first`.
-    padded = F.pad(x.transpose(1, 2), (max(0, n_lags - first), 0))[..., max(0, first - n_lags) : -1]
-    flat = padded.reshape(n_rows * n_channels, 1, -1)
-    out = F.conv1d(flat, kernels.flip(-1).unsqueeze(1))  # (B·C, K, T − first)
-    return out.view(n_rows, n_channels, n_kernels, n_bins - first).permute(0, 3, 1, 2)
+    n_out = n_bins - first
+    n_parts = max(1, -(-n_out // _STRETCH))
+    size = -(-n_out // n_parts)
+    # Part p needs the n_lags bins before it: x[first − L + p · size … first + (p + 1) · size − 1).
+    begin = max(0, first - n_lags)
+    padded = F.pad(x[:, begin:].mT, (max(0, n_lags - first), n_parts * size - n_out))
+    parts = (
+        padded.unfold(-1, n_lags + size, size) if n_out else padded.new_zeros(*padded.shape[:2], 1, n_lags)
+    )
+    over_time = banded(kernels, n_lags + size, n_lags)  # (K, size, L + size)
+    found = parts.flatten(0, 2) @ over_time.flatten(0, 1).mT  # (B · C · parts, K · size)
+    found = found.view(n_rows, n_channels, n_parts, n_kernels, size).transpose(2, 3).flatten(3)
+    return found[..., :n_out].contiguous()
 
 
-def exponential_filter(x: Tensor, time_constant: float, n_lags: int, first: int = 0) -> Tensor:
-    """y[b, t] = Σ_{lag = 1…n_lags} exp(−lag / time_constant) · x[b, t − lag] / √time_constant.
+def exponential_filters(x: Tensor, time_constants: Sequence[float], n_lags: int, first: int = 0) -> Tensor:
+    """y_k[b, t] = Σ_{lag = 1…n_lags} exp(−lag / τ_k) · x[b, t − lag] / √τ_k, side by side for all time constants.
 
-    As one banded matrix product over time, which is faster than a convolution where the kernel is long.
+    As one banded matrix product over time, which is faster than a convolution where the kernels are long.
 
     Args:
         x: (B, T, C).
-        time_constant: in bins.
-        n_lags: where the kernel is cut.
+        time_constants: K of them, in bins.
+        n_lags: where the kernels are cut.
         first: outputs before this bin are not computed.
 
     Returns:
-        (B, T − first, C).
+        (B, T − first, K · C).
     """
     lag = torch.arange(1, n_lags + 1, device=x.device, dtype=x.dtype)
-    kernel = torch.exp(-lag / time_constant) / math.sqrt(time_constant)
-    return torch.einsum("ts,bsc->btc", banded(kernel[None], x.shape[1], first)[0], x)
+    tau = lag.new_tensor(time_constants)[:, None]
+    over_time = banded(torch.exp(-lag / tau) / tau.sqrt(), x.shape[1], first)  # (K, T − first, T)
+    found = over_time.transpose(0, 1).flatten(0, 1) @ x  # (B, (T − first) · K, C)
+    return found.view(len(x), x.shape[1] - first, -1)
 
 
 def banded(kernels: Tensor, n_bins: int, first: int = 0) -> Tensor:

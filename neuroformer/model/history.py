@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroformer.batch import Batch
+from neuroformer.model.event_cells import EventCells
 from neuroformer.model.filters import log_basis
 from neuroformer.model.shrinkage import ShrunkWeight
 from neuroformer.model.traces import combine, own_traces
@@ -44,8 +45,20 @@ class OwnHistory(nn.Module):
         """
         traces = own_traces(batch, self.basis, weight)
         mean = self.shared[batch.session].unsqueeze(1) + self.own.mean[batch.unit_row]  # (B, N, K)
-        variance = self.own.variance[batch.unit_row]
+        variance = self.own.variance_of(batch.unit_row)
         return combine(traces, mean, batch), combine(traces, variance, batch, squared=True)
+
+    def at_events(self, weight: Tensor, events: EventCells) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the term at the cells (unit, bin) of events alone: two (R,).
+
+        Args:
+            weight: (R,) what each event counts.
+            events: where they are.
+        """
+        traces = events.own_traces(self.basis.to(weight.dtype), weight)
+        mean = self.shared[events.session] + self.own.mean[events.unit_row]
+        variance = self.own.variance_of(events.unit_row)
+        return (mean * traces).sum(1), (variance * traces.square()).sum(1)
 
     def kl(self, session: int, rows: Tensor) -> Tensor:
         """KL of a session's weights, nats."""

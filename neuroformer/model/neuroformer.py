@@ -8,7 +8,7 @@ The terms are linear in weights that have a Gaussian posterior, so λ_j(t) = E e
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,10 +22,13 @@ from neuroformer.model.encoders import VariableShape
 from neuroformer.model.history import OwnHistory
 from neuroformer.model.observation import poisson_log_likelihood
 from neuroformer.model.readout import Decoded, Readout
+from neuroformer.model.sampled import draw_units, part_of, sampled_log_likelihood
 from neuroformer.model.trunk import Trunk
 from neuroformer.settings.model import ModelConfig, bins, context_bins, pooling_lags
 
 _FULL_UP_TO = 128
+_ALL_UP_TO, _SAMPLED = 4_000, 2_000
+_BLOCK = 4_000  # units whose cells are in memory at once where blocks are asked for
 _DEFAULT_RANK = 16
 
 
@@ -59,6 +62,23 @@ class Likelihood:
     levels: Tensor
     log_intensity: Tensor
     counts: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What the intensities of all units have in common.
+
+    Attributes:
+        weight: (B, E) what each event counts.
+        latent: (B, H·R, T − first) of a coupling of low rank.
+        state: (B, T − first, S) of the trunk.
+        features: (B, T − first, F) of the context.
+    """
+
+    weight: Tensor
+    latent: Tensor | None
+    state: Tensor | None
+    features: Tensor | None
 
 
 class Neuroformer(nn.Module):
@@ -109,6 +129,7 @@ class Neuroformer(nn.Module):
                 time_constants=[t / bin_s for t in trunk.time_constants_s],
                 n_lags=pooling_lags(trunk, bin_s),
                 dropout=trunk.dropout,
+                attention=trunk.attention,
             )
             if trunk.state
             else None
@@ -261,25 +282,57 @@ class Neuroformer(nn.Module):
         Returns:
             (B, T − first, N) log expected events per bin, and the state (B, T − first, S) or None.
         """
-        mean, variance, state = self.without_context(batch)
-        if self.context_path is not None:
-            term_mean, term_variance = self.context_path(self.context_path.features(batch), batch)
-            mean, variance = mean + term_mean, variance + term_variance
-        return mean + 0.5 * variance, state
+        past = self.past(batch)
+        mean, variance = self.targets(batch, past, with_context=True)
+        return mean + 0.5 * variance, past.state
 
     def without_context(self, batch: Batch) -> tuple[Tensor, Tensor | float, Tensor | None]:
         """Mean and variance of log λ, (B, T − first, N), without the tuning to context; and the state."""
+        past = self.past(batch, with_context=False)
+        return *self.targets(batch, past, with_context=False), past.state
+
+    def past(self, batch: Batch, *, with_context: bool = True) -> Past:
+        """What all units' intensities have in common."""
         weight = self.event_weight(batch)
+        return Past(
+            weight=weight,
+            latent=self.coupling.latent(weight, batch)
+            if isinstance(self.coupling, LowRankCoupling)
+            else None,
+            state=None
+            if self.trunk is None
+            else self.trunk.state(batch, weight, shift=self._presence(batch)),
+            features=self.context_path.features(batch)
+            if self.context_path is not None and with_context
+            else None,
+        )
+
+    def targets(self, batch: Batch, past: Past, *, with_context: bool) -> tuple[Tensor, Tensor]:
+        """Mean and variance of log λ, (B, T − first, N), of the units of a batch.
+
+        Args:
+            batch: the chunks; with a coupling of low rank it may hold some units alone, with their events (`part_of`).
+            past: of the chunks with all their units.
+            with_context: whether the tuning to context counts.
+        """
         mean = self.bias[batch.unit_row].unsqueeze(1)
-        variance: Tensor | float = 0.0
-        state = None
-        terms = [self.history(weight, batch), self.coupling(weight, batch)]
+        weight = self.event_weight(batch)
+        history, history_variance = self.history(weight, batch)
+        mean, variance = mean + history, history_variance
+        if isinstance(self.coupling, FullCoupling):
+            terms = [self.coupling(weight, batch)]
+        else:
+            assert past.latent is not None
+            terms = [self.coupling.read(past.latent, batch.unit_row)]
         if self.trunk is not None:
-            state = self.trunk.state(batch, weight, shift=self._presence(batch))
-            terms.append(self.trunk(state, batch))
+            assert past.state is not None
+            terms.append(self.trunk(past.state, batch))
+        if self.context_path is not None and with_context:
+            assert past.features is not None
+            terms.append(self.context_path(past.features, batch))
         for term_mean, term_variance in terms:
             mean, variance = mean + term_mean, variance + term_variance
-        return mean, variance, state
+        return mean, variance
 
     def exogenous(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         """What the variables of a batch say whatever the events are.
@@ -335,16 +388,49 @@ class Neuroformer(nn.Module):
 
     def likelihood(self, batch: Batch) -> Likelihood:
         """Exact log-likelihood of the scored events and silences, given what came before."""
-        log_intensity, state = self(batch)
+        past = self.past(batch)
+        found = self._cells(batch, past)
+        return replace(found, levels=self._level_log_likelihood(batch, past.state))
+
+    def likelihoods(self, batch: Batch) -> Iterator[tuple[Batch, Likelihood]]:
+        """As `likelihood`, by blocks of units where there are many, so that memory stays bounded.
+
+        Yields:
+            A batch that holds the units of a block and their events, and its likelihood; levels are in the first.
+        """
+        n = batch.unit_row.shape[1]
+        if n <= _BLOCK or isinstance(self.coupling, FullCoupling):
+            yield batch, self.likelihood(batch)
+            return
+        past = self.past(batch)
+        levels = self._level_log_likelihood(batch, past.state)
+        for start in range(0, n, _BLOCK):
+            columns = torch.arange(start, min(start + _BLOCK, n), device=batch.unit_row.device)
+            part = part_of(batch, columns.expand(len(batch.unit_row), -1))
+            yield (
+                part,
+                replace(self._cells(part, past), levels=levels if start == 0 else torch.zeros_like(levels)),
+            )
+
+    def _cells(self, batch: Batch, past: Past) -> Likelihood:
+        mean, variance = self.targets(batch, past, with_context=True)
+        log_intensity = mean + 0.5 * variance
         first = batch.first_scored
         scored = (batch.scored[:, first:, None] & batch.unit_mask[:, None, :]).to(log_intensity.dtype)
         counts = batch.counts(scored_only=True) * scored
         return Likelihood(
             cells=poisson_log_likelihood(log_intensity, counts) * scored,
-            levels=self._level_log_likelihood(batch, state),
+            levels=log_intensity.new_zeros(0),
             log_intensity=log_intensity,
             counts=counts,
         )
+
+    def _sample_size(self, batch: Batch) -> int | None:
+        """Units whose silence a training step looks at; None for all."""
+        size, n = self.config.sampled_units, batch.unit_row.shape[1]
+        if size is None:
+            size = _SAMPLED if n > _ALL_UP_TO else 0
+        return size if 0 < size < n and isinstance(self.coupling, LowRankCoupling) else None
 
     def loss(
         self, batch: Batch, *, labels: Batch | None = None, known: Batch | None = None
@@ -364,13 +450,20 @@ class Neuroformer(nn.Module):
             `loss`, and without gradient its parts `nll` (events), `level_nll` and `kl`, each per event,
             `decode_nll` per label, if there are any, and `align` per drawn bin, if latents are aligned.
         """
-        found = self.likelihood(batch)
-        events = found.counts.sum().clamp(min=1)
+        events = (batch.event_mask & batch.scored.gather(1, batch.event_bin)).sum().clamp(min=1)
+        size = self._sample_size(batch) if self.training else None
+        if size is None:
+            found = self.likelihood(batch)
+            cells, levels = found.cells.sum(), found.levels.sum()
+        else:
+            past = self.past(batch)
+            cells = sampled_log_likelihood(self, batch, past, draw_units(self, batch, size))
+            levels = self._level_log_likelihood(batch, past.state).sum()
         share = batch.scored.sum(1) / self.train_bins[batch.session]
-        kl = found.cells.new_zeros(())
+        kl = cells.new_zeros(())
         for session in batch.session.unique().tolist():
             kl = kl + share[batch.session == session].sum() * self.kl(session)
-        nll, level_nll = -found.cells.sum() / events, -found.levels.sum() / events
+        nll, level_nll = -cells / events, -levels / events
         kl = kl / events
         parts = {"nll": nll.detach(), "level_nll": level_nll.detach(), "kl": kl.detach()}
         total = nll + level_nll + kl

@@ -44,6 +44,10 @@ class ShrunkWeight(nn.Module):
         """Posterior variance, of the weights' shape."""
         return torch.exp(2 * self.log_scale)
 
+    def variance_of(self, rows: Tensor) -> Tensor:
+        """Posterior variance of some entries of the first dimension."""
+        return torch.exp(2 * self.log_scale[rows])
+
     def _component_terms(self, rows: slice | Tensor) -> Tensor:
         """Log π_c − Σ_group KL(q ‖ N(0, α_c)), (..., C) for weights (G, ...) selected along the first dimension."""
         mean, log_scale = self.mean[rows], self.log_scale[rows]

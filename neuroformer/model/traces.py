@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuroformer.batch import Batch
-from neuroformer.model.filters import causal_filter
+from neuroformer.model.filters import channel_filter
 
 Traces = tuple[Tensor, Tensor | None]
 """(B, N, K, T) and None; or (C, K) and the (C,) cells, counted in (B, N, T), that they belong to."""
@@ -33,7 +33,7 @@ def own_traces(
     if sparse is None:
         sparse = 4 * batch.event_bin.numel() * kernels.shape[1] <= n_rows * n_units * n_out
     if not sparse:
-        return causal_filter(batch.counts(weight), kernels, batch.first_scored).movedim(1, 3), None
+        return channel_filter(batch.counts(weight), kernels, batch.first_scored), None
     cell, values = _reach(batch, kernels, weight)
     touched = torch.zeros(n_rows * n_units * n_out, dtype=torch.bool, device=cell.device)
     touched[cell] = True

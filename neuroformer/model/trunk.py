@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from neuroformer.batch import Batch
 from neuroformer.model.attention import Block, rotary_angles
-from neuroformer.model.filters import exponential_filter
+from neuroformer.model.backends import make_attend
+from neuroformer.model.filters import exponential_filters
+from neuroformer.model.packing import Packed
 from neuroformer.model.shrinkage import ShrunkWeight
 
 
@@ -29,6 +32,7 @@ class Trunk(nn.Module):
         time_constants: of the filters, in bins.
         n_lags: where the filters are cut, in bins.
         dropout: on the state and in the blocks, in training.
+        attention: backend of the attention, one of `neuroformer.model.backends`.
     """
 
     def __init__(
@@ -42,10 +46,11 @@ class Trunk(nn.Module):
         time_constants: list[float],
         n_lags: int,
         dropout: float,
+        attention: str = "sdpa",
     ) -> None:
         """See the class."""
         super().__init__()
-        self.window = window
+        self.window, self.attention = window, attention
         self.time_constants = time_constants
         self.n_lags = n_lags
         self.n_pairs = width // heads // 2
@@ -94,12 +99,27 @@ class Trunk(nn.Module):
         return mask.unsqueeze(1)
 
     def contextual(self, batch: Batch) -> Tensor:
-        """(B, E, D) event tokens after the blocks."""
-        x = self.embed(batch)
-        if self.blocks:
-            angles, mask = self.angles(batch), self.mask(batch)
-            for block in self.blocks:
-                x = block(x, angles, mask)
+        """(B, E, D) event tokens after the blocks; padding is 0 where there are blocks."""
+        if not self.blocks:
+            return self.embed(batch)
+        packed = self._pack(batch)
+        x = self._through_blocks(batch, packed)[packed.place]
+        full = x.new_zeros(batch.event_mask.numel(), x.shape[1]).index_copy(0, packed.token, x)
+        return full.view(*batch.event_mask.shape, -1)
+
+    def _pack(self, batch: Batch) -> Packed:
+        return Packed.of(batch, self.window, aligned=not self.training)
+
+    def _through_blocks(self, batch: Batch, packed: Packed) -> Tensor:
+        """(M, D) event tokens after the blocks, in their places."""
+        unit = batch.unit_row[packed.row, batch.event_unit.flatten()[packed.token]]
+        x = packed.spread(self.unit[unit] + self.session[batch.session[packed.row]])
+        angles = rotary_angles(packed.time.unsqueeze(0), self.n_pairs, 4 * self.window)[0, 0]
+        cos, sin = (z[:, None, None].to(x.dtype) for z in (angles.cos(), angles.sin()))
+        attend = make_attend(self.attention, packed, x, training=self.training)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            x = block.packed(x, cos, sin, attend)
         return x
 
     def state(
@@ -113,13 +133,24 @@ class Trunk(nn.Module):
             tokens: (B, E, D) to pool, by default `contextual`.
             shift: (B, T − first, S) added before the nonlinearity.
         """
-        x = self.contextual(batch) if tokens is None else tokens
         first = batch.first_scored
+        if tokens is None and self.blocks:
+            packed = self._pack(batch)
+            x = self._through_blocks(batch, packed)
+            cell = packed.row * batch.n_bins + packed.time[packed.place]
+            counted = weight.flatten()[packed.token].unsqueeze(-1)
+            x = x if len(x) == len(counted) else x[packed.place]
+            per_bin = x.new_zeros(batch.scored.numel(), x.shape[1]).index_add(0, cell, x * counted)
+            per_bin = per_bin.view(*batch.scored.shape, -1)
+        else:
+            x = self.embed(batch) if tokens is None else tokens
+            per_bin = batch.sum_per_bin(x * weight.unsqueeze(-1))
+        # Everything here is linear: filtering the sums of the tokens, which are narrow, comes to the same as filtering
+        # what each filter's pool makes of them.
         level = self.events_per_bin[batch.session].clamp(min=0.1).rsqrt()[:, None, None]
-        pre = self.bias.expand(x.shape[0], batch.n_bins - first, -1)
-        for tau, pool in zip(self.time_constants, self.pool, strict=True):
-            per_bin = batch.sum_per_bin(pool(x) * weight.unsqueeze(-1))
-            pre = pre + level * exponential_filter(per_bin, tau, self.n_lags, first)
+        slow = exponential_filters(per_bin * level, self.time_constants, self.n_lags, first)
+        pool = torch.cat([layer.weight for layer in self.pool if isinstance(layer, nn.Linear)], 1)
+        pre = F.linear(slow, pool, self.bias)
         if shift is not None:
             pre = pre + shift
         return self.dropout(torch.tanh(pre))
@@ -127,7 +158,7 @@ class Trunk(nn.Module):
     def forward(self, state: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and variance of u_j · state, two (B, T − first, N)."""
         mean = self.readout.mean[batch.unit_row] @ state.mT
-        variance = self.readout.variance[batch.unit_row] @ state.square().mT
+        variance = self.readout.variance_of(batch.unit_row) @ state.square().mT
         return mean.mT, variance.mT
 
     def kl(self, session: int, rows: Tensor) -> Tensor:

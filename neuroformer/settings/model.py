@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from neuroformer.settings.context import AlignmentConfig, ContextConfig, ReadoutConfig
 
@@ -52,6 +53,9 @@ class TrunkConfig:
     left to the coupling."""
     dropout: float = 0.1
     """Dropout on the state and in the blocks in training."""
+    attention: Literal["sdpa", "flex", "xformers"] = "sdpa"
+    """What computes the attention: `sdpa` (PyTorch's own, everywhere), `flex` (FlexAttention) or `xformers` (extra
+    `xformers`), both of which train on CUDA devices only. All give the same numbers."""
 
 
 @dataclass(kw_only=True)
@@ -71,12 +75,18 @@ class ModelConfig:
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     """Contrastive alignment of the latents of events, stimulus and behaviour; off by default."""
 
+    sampled_units: int | None = None
+    """Units whose silence a training step looks at, drawn by their rates; events always count exactly, and so does
+    everything in validation and test. null chooses: all units up to 4000, 2000 of them above; 0 takes all, as does a
+    model with full coupling matrices (model.coupling.rank=0)."""
+
     def __post_init__(self) -> None:
         """Check settings against one another."""
         trunk = self.trunk
         for name, count, least in (
             ("coupling.heads", self.coupling.heads, 1),
             ("coupling.rank", self.coupling.rank or 0, 0),
+            ("sampled_units", self.sampled_units or 0, 0),
             ("history.functions", self.history.functions, 1),
             ("trunk.width", trunk.width, 1),
             ("trunk.heads", trunk.heads, 1),

@@ -206,14 +206,14 @@ class PretrainModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the sums."""
-        found = self.model.likelihood(batch)
         rank, world = rank_and_world()
         if world > 1 and batch_idx * world + rank >= self.trainer.datamodule.val_batches:  # type: ignore[attr-defined]
             return  # it was there for the processes to keep step
-        null = poisson_log_likelihood(self.null_log_rate[batch.unit_row].unsqueeze(1), found.counts)
-        scored = batch.scored[:, batch.first_scored :, None] & batch.unit_mask[:, None, :]
-        for k, value in enumerate((found.cells, null * scored, found.counts)):
-            self._validation[k] += float(value.double().sum())
+        for part, found in self.model.likelihoods(batch):
+            null = poisson_log_likelihood(self.null_log_rate[part.unit_row].unsqueeze(1), found.counts)
+            scored = part.scored[:, part.first_scored :, None] & part.unit_mask[:, None, :]
+            for k, value in enumerate((found.cells, null * scored, found.counts)):
+                self._validation[k] += float(value.double().sum())
         if self.model.readout is not None:
             task = make_task("decode", batch, self.model.variables)
             if task.labels is not None:

@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,3 +184,24 @@ def test_every_part_is_there(record: Record) -> None:
     recording = record()
     assert all(recording.part(part) for part in PARTS)
     assert recording.session_id == "a"
+
+
+@pytest.mark.parametrize("amplitudes", [False, True])
+def test_kept_tokens_are_those_of_the_file_and_do_not_travel(
+    record: Callable[..., Recording], amplitudes: bool, rng: np.random.Generator
+) -> None:
+    recording = record(amplitudes=amplitudes, intervals=np.array([[0.0, 21.3], [30.0, 60.0]]))
+    edges = np.array([0.5, 2.0]) if amplitudes else None
+    spans = []
+    for _ in range(30):
+        epoch = int(rng.integers(2))
+        start, stop = np.sort(rng.integers(0, recording.epochs[epoch].n_bins + 1, 2))
+        spans.append(Span(epoch=epoch, start=int(start), stop=int(stop)))
+    read = [recording.tokens(span, edges) for span in spans]
+    recording.keep_tokens = True
+    for span, expected in zip(spans, read, strict=True):
+        found = recording.tokens(span, edges)
+        for name in ("bins", "units", "levels"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert len(pickle.dumps(recording)) < 20_000
+    assert len(pickle.loads(pickle.dumps(recording)).tokens(spans[0], edges)) == len(read[0])

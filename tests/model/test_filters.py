@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from neuroformer.model.filters import banded, causal_filter, exponential_filter, log_basis
+from neuroformer.model.filters import banded, causal_filter, exponential_filters, log_basis
 
 
 @pytest.mark.parametrize(("n_bins", "n_lags"), [(1, 1), (1, 4), (12, 1), (12, 5), (4, 9)])
@@ -41,12 +41,14 @@ def test_banded_matrix_filters_as_the_convolution_does(first: int, n_lags: int) 
 @pytest.mark.parametrize("n_lags", [1, 4, 30])
 def test_exponential_filter_is_the_sum_over_lags(first: int, n_lags: int) -> None:
     x = torch.randn(2, 12, 3, generator=torch.Generator().manual_seed(n_lags), dtype=torch.float64)
-    y = exponential_filter(x, 2.5, n_lags, first)
-    assert y.shape == (2, 12 - first, 3)
-    for t in range(first, 12):
-        lags = range(1, min(n_lags, t) + 1)
-        expected = sum((math.exp(-lag / 2.5) / math.sqrt(2.5) * x[:, t - lag] for lag in lags), x[:, 0] * 0)
-        torch.testing.assert_close(y[:, t - first], expected, rtol=0, atol=1e-12)
+    y = exponential_filters(x, [2.5, 7.0], n_lags, first)
+    assert y.shape == (2, 12 - first, 6)
+    for k, tau in enumerate((2.5, 7.0)):
+        for t in range(first, 12):
+            lags = range(1, min(n_lags, t) + 1)
+            terms = (math.exp(-lag / tau) / math.sqrt(tau) * x[:, t - lag] for lag in lags)
+            expected = sum(terms, x[:, 0] * 0)
+            torch.testing.assert_close(y[:, t - first, 3 * k : 3 * k + 3], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_the_seed_decides_the_weights(
 def test_best_and_last_checkpoints_are_those_of_the_log(
     circuit: Callable[..., Path], train: Train, tmp_path: Path
 ) -> None:
-    metrics = train(tmp_path, circuit(), "optim.lr=0.3", "optim.steps=30", "val_every=3")
+    metrics = train(tmp_path, circuit(), "optim.lr=0.6", "optim.steps=30", "val_every=3")
     scores = validations(tmp_path)
     best_step, best = max(scores, key=lambda pair: pair[1])
     assert best_step < 30, "the learning rate is meant to be too high, so that the last is not the best"
