@@ -8,6 +8,7 @@ import h5py
 from neuroformer.errors import UserError
 from neuroformer.session import schema
 from neuroformer.session.layout import READ_ERRORS, RECONVERT, scalar, unreadable
+from neuroformer.session.names import shortly
 from neuroformer.session.types import Fault
 
 CACHE_BYTES = 256 * 1024  # of chunks, a dataset; HDF5's own 8 MiB add up over many sessions
@@ -53,12 +54,12 @@ def foreign(file: h5py.File) -> Fault | None:
     except READ_ERRORS as error:
         return unreadable("/", error)
     if kind != schema.FORMAT:
-        found = "without attribute format" if kind is None else f"with format {kind!r}"
+        found = "without attribute format" if kind is None else f"with format {shortly(kind)}"
         message = f"not a session file: HDF5 {found}, expected format {schema.FORMAT!r}"
         return Fault("/", message, "convert it with `neuroformer convert`")
     if version == schema.SCHEMA_VERSION:
         return None
-    message = f"attribute schema_version is {version!r}, expected {schema.SCHEMA_VERSION!r}"
+    message = f"attribute schema_version is {shortly(version)}, expected {schema.SCHEMA_VERSION!r}"
     newer = _parse(version) > _parse(schema.SCHEMA_VERSION)
     return Fault("/", message, "upgrade neuroformer" if newer else RECONVERT)
 
