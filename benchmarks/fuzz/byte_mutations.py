@@ -2,7 +2,16 @@
 
 import numpy as np
 
-SPECIAL = (b"\x00", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\xff", b"\x00" * 8, b"\xff" * 8, b"\x00\x00\x00\x80")
+SPECIAL = (
+    b"\x00",
+    b"\xff",
+    b"\x7f",
+    b"\x80",
+    b"\xff\xff\xff\xff",
+    b"\x00" * 8,
+    b"\xff" * 8,
+    b"\x00\x00\x00\x80",
+)
 
 
 def damage(data: bytes, rng: np.random.Generator) -> tuple[bytes, str]:

@@ -15,7 +15,9 @@ INTERNAL = re.compile(
     r"|maximum recursion|codec can't|KeyError|IndexError|unsupported operand|not supported between"
 )
 # A fault that shows only when memory runs out kills the process on a machine that promises more than it has.
-ALLOCATION = re.compile(r"Unable to allocate|can't allocate|not enough memory|Cannot allocate|bad_alloc", re.IGNORECASE)
+ALLOCATION = re.compile(
+    r"Unable to allocate|can't allocate|not enough memory|Cannot allocate|bad_alloc", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,10 @@ class Content:
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and a.dtype.kind == b.dtype.kind and bool(
-        np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+    return (
+        a.shape == b.shape
+        and a.dtype.kind == b.dtype.kind
+        and bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
     )
 
 
@@ -205,7 +207,9 @@ class _Rules:
             right = {
                 "text": isinstance(value, str) and "\0" not in str(value) and _is_unicode(str(value)),
                 "integer": isinstance(value, int) and not isinstance(value, bool),
-                "number": isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value),
+                "number": isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and np.isfinite(value),
             }[kind]
             self.need(right, f"{group}/ attribute {name} is {value!r}, no {kind}")
 
@@ -270,17 +274,25 @@ class _Rules:
     def one_series(self, path: str) -> None:
         self.attribute_types(path, {"kind": "text", "unit": "text"})
         about = self.attributes.get(path, {})
-        kind, times, values = about.get("kind"), self.arrays[f"{path}/timestamps"], self.arrays[f"{path}/values"]
+        kind, times, values = (
+            about.get("kind"),
+            self.arrays[f"{path}/timestamps"],
+            self.arrays[f"{path}/values"],
+        )
         if not self.need(isinstance(kind, str) and kind in KINDS, f"{path}: kind"):
             return
         if "period" in about:
             self.attribute_types(path, {"period": "number"})
-            self.need(isinstance(about["period"], int | float) and about["period"] > 0, f"{path}: period above 0")
+            self.need(
+                isinstance(about["period"], int | float) and about["period"] > 0, f"{path}: period above 0"
+            )
         if not self.need(times.ndim == 1 and times.size, f"{path}: timestamps (T,)"):
             return
         self.need(np.isfinite(times).all() and (np.diff(times) > 0).all(), f"{path}: timestamps increase")
         self.index(times, f"{path}/index")
-        if not self.need(values.ndim and len(values) == len(times) and values.size, f"{path}: a value a timestamp"):
+        if not self.need(
+            values.ndim and len(values) == len(times) and values.size, f"{path}: a value a timestamp"
+        ):
             return
         if path == "traces":
             self.need(kind == "continuous" and values.shape[1:] == (self.n,), "traces (T, N)")

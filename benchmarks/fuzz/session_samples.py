@@ -50,7 +50,9 @@ def everything() -> SessionData:
             )
         },
         behavior={
-            "heading": TimeSeries(timestamps=clock, values=heading, kind="continuous", unit="deg", period=360.0),
+            "heading": TimeSeries(
+                timestamps=clock, values=heading, kind="continuous", unit="deg", period=360.0
+            ),
             "side": TimeSeries(
                 timestamps=clock, values=rng.integers(-1, 2, 60), kind="categorical", labels=("left", "right")
             ),
@@ -81,9 +83,7 @@ def many_events() -> SessionData:
     events = Events(
         times=np.sort(rng.uniform(0.0, 100.0, 20_000)), units=rng.integers(0, 9, 20_000).astype(np.int32)
     )
-    return SessionData(
-        session_id="long", subject_id="rat", start=0.0, stop=100.0, n_units=10, events=events
-    )
+    return SessionData(session_id="long", subject_id="rat", start=0.0, stop=100.0, n_units=10, events=events)
 
 
 def write_by_h5py(path: Path) -> Path:

@@ -69,7 +69,7 @@ def run_cases(
         folder: where cases may write.
         limit_s: seconds after which a case counts as hung.
     """
-    following = numbers.start
+    following, hung = numbers.start, -1
     while following < numbers.stop:
         child, pipe = _start(case, kind, seed, range(following, numbers.stop), folder)
         began, buffer = time.monotonic(), b""
@@ -78,6 +78,9 @@ def run_cases(
                 left = limit_s - (time.monotonic() - began)
                 ready = select.select([pipe], [], [], max(left, 0.0))[0]
                 data = os.read(pipe, 1 << 16) if ready else b""
+                if not ready and hung != following:  # the machine may have stood still: once more
+                    hung = following
+                    break
                 if not data:
                     what = f"hang: more than {limit_s:g} s" if not ready else _how_it_ended(child)
                     yield Result(following, Outcome("unclear", what), time.monotonic() - began)

@@ -14,6 +14,7 @@ import numpy as np
 from neuroformer.errors import UserError
 from neuroformer.session import schema
 from neuroformer.session.layout import READ_ERRORS, RECONVERT, Layout, is_elsewhere, read, scalar, why
+from neuroformer.session.names import bad_name, shortly
 from neuroformer.session.rules.events import check_amplitudes, check_intervals, check_times, check_units
 from neuroformer.session.rules.frame import Frame, Rule, check_root
 from neuroformer.session.rules.series import check_samples, check_series, check_timestamps, sample_form
@@ -111,9 +112,7 @@ class Session:
         """Refuse what breaks one of the rules."""
         layout = Layout(arrays=dict(arrays or {}), attributes=dict(attributes or {}))
         root = self._attributes
-        frame = Frame(
-            n_units=root["n_units"], n_events=n_events, start=root["start"], stop=root["stop"]
-        )
+        frame = Frame(n_units=root["n_units"], n_events=n_events, start=root["start"], stop=root["stop"])
         for rule in rules:
             self._refuse(rule(layout, frame))
 
@@ -286,9 +285,7 @@ class Session:
                 arrays[schema.AMPLITUDES] = read(self._dataset(schema.AMPLITUDES, (self.n_events,)), rows)
             if len(times) or not self.n_events:
                 self._hold(check_times, check_units, check_amplitudes, arrays=arrays, n_events=len(times))
-            return Events(
-                times=times, units=arrays[schema.UNITS], amplitudes=arrays.get(schema.AMPLITUDES)
-            )
+            return Events(times=times, units=arrays[schema.UNITS], amplitudes=arrays.get(schema.AMPLITUDES))
 
     def traces(self, start: float | None = None, stop: float | None = None) -> TimeSeries:
         """The samples of all units' traces in [start, stop), seconds; values (T, N)."""
@@ -358,7 +355,11 @@ class Session:
             found = _find(file, group)
             if found is not None and not isinstance(found, h5py.Group):
                 self._refuse([Fault(group, "is an array, expected a group", RECONVERT)])
-            return tuple(found or ())
+            names = tuple(found or ())
+            for name in names:
+                if reason := bad_name(name):
+                    self._refuse([Fault(group, f"name {shortly(name)} {reason}", "rename it")])
+            return names
 
     def _series(self, path: str, start: float | None, stop: float | None) -> TimeSeries:
         _check_span(start, stop)

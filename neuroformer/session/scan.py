@@ -13,7 +13,6 @@ from neuroformer.session.layout import Array, Layout, blocks, kind_of, read
 from neuroformer.session.names import bad_text, shortly
 from neuroformer.session.types import Fault
 
-
 # What a filter may add to the bytes of a chunk when they do not compress: a share, and some of its own.
 CHUNK_GROWTH = 1.1
 CHUNK_EXTRA = 1024
@@ -168,4 +167,6 @@ def is_stored(array: Array) -> bool:
         return bool(stored >= array.size * item)
     wanted = math.prod(-(-n // chunk) for n, chunk in zip(array.shape, array.chunks, strict=True))
     found = array.id.get_num_chunks()
-    return bool(found >= wanted and stored <= found * (CHUNK_GROWTH * math.prod(array.chunks) * item + CHUNK_EXTRA))
+    return bool(
+        found >= wanted and stored <= found * (CHUNK_GROWTH * math.prod(array.chunks) * item + CHUNK_EXTRA)
+    )

@@ -45,7 +45,9 @@ def read_span(
     # One row more, the first of the next stride: times that do not begin their strides as the index says are elsewhere
     # than it says, and events would be passed over.
     near = read(times, slice(low, max(low, high) + 1))
-    if not np.array_equal(near[::INDEX_STRIDE], index[low // INDEX_STRIDE :][: -(-len(near) // INDEX_STRIDE)]):
+    if not np.array_equal(
+        near[::INDEX_STRIDE], index[low // INDEX_STRIDE :][: -(-len(near) // INDEX_STRIDE)]
+    ):
         raise ValueError("times do not agree with their index")
     near = near[: max(high - low, 0)]
     first = 0 if start is None else int(np.searchsorted(near, start))

@@ -17,9 +17,14 @@ def check_derived(layout: Layout) -> list[Fault]:
         faults.extend(_compare(layout, schema.index_of(path), np.concatenate(every), f"the times in {path}"))
     n_units = layout.attributes[""]["n_units"]
     found = layout.arrays.get(schema.COUNTS)
-    if found is None or found.shape != (n_units,):  # n_units can be any number, of which counts are not to be made
+    if found is None or found.shape != (
+        n_units,
+    ):  # n_units can be any number, of which counts are not to be made
         shape = "missing" if found is None else f"shape is {found.shape}"
-        return [*faults, Fault(schema.COUNTS, f"{shape}, expected ({n_units},)", "convert the recording again")]
+        return [
+            *faults,
+            Fault(schema.COUNTS, f"{shape}, expected ({n_units},)", "convert the recording again"),
+        ]
     counts = np.zeros(n_units, dtype=np.int64)
     for _, units in blocks(layout.arrays[schema.UNITS]):
         counts += np.bincount(units, minlength=len(counts))

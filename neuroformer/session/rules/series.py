@@ -65,6 +65,7 @@ def check_samples(path: str) -> Rule:
 
     def rule(layout: Layout, frame: Frame) -> Iterator[Fault]:
         kind = layout.attributes.get(path, {}).get("kind")
+        kind = kind if isinstance(kind, str) else None
         values = f"{path}/values"
         array = layout.arrays.get(values)
         faults = list(check_form(layout, values, _shape(layout, frame, path, kind), _value_kinds(kind)))

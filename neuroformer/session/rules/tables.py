@@ -31,7 +31,9 @@ def check_unit_column(name: str) -> Rule:
             ids, counts = np.unique(read(column), return_counts=True)
             if (counts > 1).any():
                 repeated = ids[counts > 1][0].item()
-                yield Fault(path, f"{shortly(repeated)} is the id of several units", "give each unit its own id")
+                yield Fault(
+                    path, f"{shortly(repeated)} is the id of several units", "give each unit its own id"
+                )
 
     return rule
 
