@@ -1,4 +1,4 @@
-"""The rules of docs/session-file.md once more, written from that page alone: what the package accepts must keep them."""
+"""The rules of docs/session-file.md once more, written from that page alone: what is accepted must keep them."""
 
 import re
 from dataclasses import dataclass, field

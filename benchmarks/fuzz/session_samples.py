@@ -1,4 +1,4 @@
-"""Sound session files to be damaged: one with everything in it, one long enough for an index, one written by h5py alone."""
+"""Sound session files to be damaged: one with everything in it, one long enough for an index, one by h5py alone."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union
 
 
 def wrong(config: Any) -> list[str]:
-    """Settings of another type than declared, not finite, or refused by their own checks."""
+    """Settings of another type than declared, NaN, or refused by their own checks."""
     found = list(_wrong_fields(config, type(config).__name__))
     try:
         dataclasses.replace(config)
@@ -31,7 +31,7 @@ def _wrong_value(value: Any, hint: Any, where: str) -> Iterator[str]:
         yield f"{where} is {value!r:.80}, declared {hint}"
     elif dataclasses.is_dataclass(value):
         yield from _wrong_fields(value, where)
-    elif isinstance(value, float) and not math.isfinite(value):
+    elif isinstance(value, float) and math.isnan(value):
         yield f"{where} is {value}"
     elif isinstance(value, list | tuple):
         for k, entry in enumerate(value):

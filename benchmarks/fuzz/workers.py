@@ -1,5 +1,6 @@
 """Cases in a child process, which may crash, hang or ask for all memory without ending the run."""
 
+import faulthandler
 import gc
 import json
 import os
@@ -115,6 +116,7 @@ def _start(case: Case, kind: str, seed: int, numbers: range, folder: Path) -> tu
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        faulthandler.disable()  # a crash is told by the parent
         gc.freeze()
         for number in numbers:
             began = time.monotonic()

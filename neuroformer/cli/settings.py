@@ -107,7 +107,7 @@ def union_members(hint: Any) -> tuple[Any, ...]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value, sections as mappings, is what an annotation says; a number must be finite.
+    """Whether a plain value, sections as mappings, is what an annotation says; NaN is no number.
 
     Example:
         >>> fits([0.5, 1.0], list[float]), fits([0.5, {"a": 1}], list[float]), fits(math.nan, float)
@@ -124,7 +124,7 @@ def fits(value: Any, hint: Any) -> bool:
         hints = typing.get_type_hints(hint)
         return isinstance(value, dict) and all(fits(value.get(name), hints[name]) for name in value)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
     if hint in (int, str, bool):
         return type(value) is hint
     return value is None if hint is type(None) else True

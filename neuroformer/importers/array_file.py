@@ -148,6 +148,8 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> Readers:
     except (UserError, PermissionError):
         raise
     except Exception as error:  # the libraries behind raise all kinds on broken files
+        if "allow_pickle" in str(error):
+            raise UserError(PICKLED) from error
         raise UserError(
             f"{_reason(error)}; the file is cut short or is no {path.suffix} file, copy it anew"
         ) from error

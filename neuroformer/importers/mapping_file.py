@@ -43,7 +43,7 @@ def load_mapping(path: str | Path) -> ArrayMapping:
         ) from error
     except TypeError as error:  # lists where sections are expected, or the reverse
         raise UserError(
-            f"{path}: a list stands where a section is expected, or the reverse; see docs/convert.md"
+            f"{path}: a list stands for a section, or the reverse; see docs/convert.md"
         ) from error
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
