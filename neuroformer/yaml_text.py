@@ -41,7 +41,7 @@ def check_yaml(text: str) -> None:
         >>> check_yaml("{steps: 1, steps: 2}")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        yaml.constructor.ConstructorError: key 'steps' stands there twice...
+        yaml.constructor.ConstructorError: found duplicate key steps...
     """
     levels = [_Level()]
     sizes: dict[str, int] = {}
@@ -59,7 +59,7 @@ def check_yaml(text: str) -> None:
             level = levels[-1]
             if level.is_mapping and level.n_children % 2 == 0:
                 if event.value in level.keys and event.value != "<<":
-                    raise _problem(f"key {event.value[:80]!r} stands there twice", event)
+                    raise _problem(f"found duplicate key {event.value[:80]}", event)
                 level.keys.add(event.value)
             if event.anchor is not None:
                 sizes[event.anchor] = 1

@@ -254,7 +254,7 @@ class Session:
                 return None
             found = {"truth": _attributes(group)}
             sizes = {"log_likelihood": ("B", self.n_units), "block_starts": ("B",)}
-            arrays = {
+            arrays: dict[str, Any] = {
                 name: read(self._dataset(f"truth/{name}", sizes.get(name, (self.n_units, self.n_units))))
                 for name in schema.TRUTH_ARRAYS
             }

@@ -9,7 +9,9 @@ from benchmarks.fuzz.outcomes import Outcome, refused
 from benchmarks.fuzz.workers import run_case, run_cases
 
 
-@pytest.mark.parametrize(("kind", "n"), [("session", 25), ("mapping", 15), ("settings", 20), ("stranger", 15)])
+@pytest.mark.parametrize(
+    ("kind", "n"), [("session", 25), ("mapping", 15), ("settings", 20), ("stranger", 15)]
+)
 def test_every_outcome_is_clear(kind: str, n: int, tmp_path: Path) -> None:
     case = cases_of(kind, tmp_path / "samples")
     for number in range(n):
@@ -43,7 +45,8 @@ def test_a_crash_and_an_exception_end_a_case_and_not_the_run(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "message", ["", "error: a.h5: 'NoneType' object has no attribute 'x'", "error: a.h5: Unable to allocate 3 TiB"]
+    "message",
+    ["", "error: a.h5: 'NoneType' object has no attribute 'x'", "error: a.h5: Unable to allocate 3 TiB"],
 )
 def test_words_for_programmers_are_no_refusal(message: str) -> None:
     assert refused(message).status == "unclear"
