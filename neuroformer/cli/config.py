@@ -227,7 +227,12 @@ def _said(problem: str | None) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0]
+    text = (
+        str(error)
+        .strip()
+        .partition("\n")[0]
+        .replace("Incompatible key type 'NoneType'", "a key that is null")
+    )
     return shorten(
         re.sub(r"^\w+Error raised while resolving interpolation: ", "cannot be resolved, ", text), 300
     )

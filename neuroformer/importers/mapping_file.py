@@ -36,7 +36,7 @@ def load_mapping(path: str | Path) -> ArrayMapping:
         reason = str(error).strip().partition("\n")[0]
         if "interpolation" in reason:
             reason = "a value written as ${...} cannot be resolved; write the value itself"
-        elif "subclass" in reason or "NoneType" in reason:
+        elif any(word in reason for word in ("subclass", "NoneType", "type hint")):
             reason = "what stands there is not of the kind that is expected"
         raise UserError(
             f"{path}: {error.full_key or 'mapping'}: {reason[:300]}; see docs/convert.md"
