@@ -77,12 +77,16 @@ class AlignmentConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"model.alignment.{name}={getattr(self, name)}: expected 1 or more")
         if not self.time_constants_s or min(self.time_constants_s) <= 0:
-            raise ValueError(f"model.alignment.time_constants_s={self.time_constants_s}: expected seconds above 0")
+            raise ValueError(
+                f"model.alignment.time_constants_s={self.time_constants_s}: expected seconds above 0"
+            )
         if not self.temperature > 0:
             raise ValueError(f"model.alignment.temperature={self.temperature:g}: expected a number above 0")
         for name in ("drop_units", "thin_events"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"model.alignment.{name}={getattr(self, name):g}: expected 0 or more and below 1")
+                raise ValueError(
+                    f"model.alignment.{name}={getattr(self, name):g}: expected 0 or more and below 1"
+                )
 
 
 @dataclass(kw_only=True)
