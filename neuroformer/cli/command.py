@@ -10,7 +10,7 @@ from typing import Any
 
 from neuroformer.cli.config import build_config
 from neuroformer.cli.help import render_help
-from neuroformer.cli.settings import list_settings
+from neuroformer.cli.settings import list_settings, shorten
 from neuroformer.errors import UsageError, UserError
 
 # What counts as key=value. A file whose name has an equals sign is written ./a=b.h5.
@@ -147,10 +147,12 @@ def _without_dashes(argument: str, following: str | None) -> str:
     if not equals and following is not None and not following.startswith("-") and "=" not in following:
         value = following
     setting = f"{key.replace('-', '_')}={value or 'VALUE'}"
-    return f"unknown option {argument!r}; settings are written key=value, without dashes: {setting}"
+    return f"unknown option {shorten(argument)!r}; settings are written key=value, without dashes: {shorten(setting)}"
 
 
 def _not_a_setting(command: Command, argument: str) -> str:
     keys = [setting.key for setting in list_settings(command.config)]
     example = argument if argument in keys else next(iter(keys), "key")
-    return f"unexpected {argument!r}; settings are written key=value, without spaces: {example}=VALUE"
+    return (
+        f"unexpected {shorten(argument)!r}; settings are written key=value, without spaces: {example}=VALUE"
+    )

@@ -1,6 +1,8 @@
 """Fill a command's settings: defaults, then YAML files, then `key=value` words, each checked as it comes."""
 
 import difflib
+import io
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,8 +12,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroformer.cli.settings import Setting, describe_type, list_settings, show, union_members
+from neuroformer.cli.settings import Setting, describe_type, fits, list_settings, shorten, show, union_members
 from neuroformer.errors import UsageError
+from neuroformer.yaml_text import check_yaml
 
 
 def build_config(
@@ -58,11 +61,14 @@ class _Filling:
         """Give one key its value; `origin` is the file that it stood in, for the message."""
         setting = self._owner(key)
         if setting is None:
-            raise UsageError(f"{origin}unknown key {key!r}{self._nearest(key)}")
+            raise UsageError(f"{origin}unknown key {shorten(repr(key))}{self._nearest(key)}")
         if setting.section is not None and isinstance(value, dict):
             for name, item in value.items():
                 self.assign(f"{key}.{name}", item, origin=origin)
             return
+        if _is_text(setting.type) and isinstance(value, bool | float):
+            # YAML's yes, no and 1.10 would become True, False and 1.1.
+            raise UsageError(f"{origin}{self._wrong_value(setting, key, value)}; put text in quotes")
         try:
             self.config.merge_with(_nest(key, value))
         except (OmegaConfBaseException, TypeError) as error:
@@ -79,12 +85,13 @@ class _Filling:
         if _is_text(hint):
             return None if text == "null" and type(None) in union_members(hint) else text
         try:
+            check_yaml(text)
             if list[str] in union_members(hint) and text != "null":
                 return yaml.load(text, Loader=yaml.BaseLoader)  # every item stays text: 007, 1e3
             parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
             raise UsageError(
-                f"{key}={text}: cannot be read ({_problem(error)}); check brackets and quotes"
+                f"{key}={shorten(text)}: cannot be read ({_problem(error)}); check brackets and quotes"
             ) from error
         return typing.cast(dict[str, Any], parsed)["value"]
 
@@ -96,13 +103,28 @@ class _Filling:
             if missing:
                 wanted = ", ".join(f"{setting.key}=VALUE ({setting.doc.rstrip('.')})" for setting in missing)
                 raise UsageError(f"missing {wanted}")
+            resolved = OmegaConf.to_container(self.config, resolve=True)
+            for key, setting in self.settings.items():
+                self._check_value(setting, key, resolved)
             return OmegaConf.to_object(self.config)
         except UsageError:
             raise
         except OmegaConfBaseException as error:  # an interpolation that leads nowhere
-            raise UsageError(f"{error.full_key}: {_first_line(error)}") from error
+            key = error.full_key or "an interpolation ${...}"
+            raise UsageError(f"{key}: {_first_line(error)}; correct it, or write the value itself") from error
         except ValueError as error:
             raise UsageError(str(error)) from error
+
+    def _check_value(self, setting: Setting, key: str, values: Any) -> None:
+        """Refuse what OmegaConf lets pass: sections among numbers, and numbers that are none."""
+        if setting.section is not None:
+            return
+        for name in key.split("."):
+            if not isinstance(values, dict):
+                return  # a section that is null
+            values = values[name]
+        if not fits(values, setting.type):
+            raise UsageError(self._wrong_value(setting, key, values))
 
     def _owner(self, key: str) -> Setting | None:
         """Find the setting that a key belongs to: the one of that name, or a mapping that it is below."""
@@ -115,13 +137,13 @@ class _Filling:
         )
 
     def _wrong_value(self, setting: Setting, key: str, value: Any) -> str:
-        found = repr(value) if isinstance(value, str) else show(value)
+        found = shorten(repr(value) if isinstance(value, str) else show(value))
         if setting.section is not None:
             child = next(name for name in self.settings if name.startswith(f"{key}."))
             return f"{key}: found {found}, expected keys below it; for example {child}=VALUE"
         message = f"{key}: found {found}, expected {describe_type(setting.type)}"
         if typing.get_origin(setting.type) is list and not isinstance(value, list):
-            return f"{message}; for example {setting.key}=[{show(value)}]"
+            return f"{message}; for example {setting.key}=[{shorten(show(value))}]"
         if setting.is_mapping and key == setting.key:
             return f"{message}; for example {key}.KEY=VALUE"
         if setting.required or setting.default in (None, [], {}, ""):
@@ -167,7 +189,9 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         UsageError: The file is missing, a folder, not YAML, or not a mapping.
     """
     try:
-        content = OmegaConf.load(path)
+        text = path.read_text(encoding="utf-8")
+        check_yaml(text)
+        content = OmegaConf.load(io.StringIO(text))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file, expected a YAML file of settings; check --config") from None
     except IsADirectoryError:
@@ -184,17 +208,31 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         content = OmegaConf.create(
             []
         )  # OmegaConf refuses a file that holds a bare number or word with an OSError
+    except (OmegaConfBaseException, ValueError) as error:  # a key or value that no setting has, ${ left open
+        raise UsageError(f"{path}: cannot be read as settings ({_first_line(error)})") from error
     if not isinstance(content, DictConfig):
         raise UsageError(f"{path}: found no settings, expected `key: value` lines")
     return typing.cast(dict[Any, Any], OmegaConf.to_container(content))
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+        return f"line {mark.line + 1}, column {mark.column + 1}: {_said(error.problem)}"
     return _first_line(error)
 
 
+def _said(problem: str | None) -> str:
+    return "a key that is a list or a section" if problem == "found unhashable key" else str(problem)
+
+
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    text = (
+        str(error)
+        .strip()
+        .partition("\n")[0]
+        .replace("Incompatible key type 'NoneType'", "a key that is null")
+    )
+    return shorten(
+        re.sub(r"^\w+Error raised while resolving interpolation: ", "cannot be resolved, ", text), 300
+    )

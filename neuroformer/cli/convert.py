@@ -96,6 +96,8 @@ def _import(path: Path, config: ConvertConfig, mapping: ArrayMapping | None) -> 
         raise UserError(f"is a folder, expected a recording; name the files in it, such as {path}/*.nwb")
     if not path.exists():
         raise UserError("no such file; check the name")
+    if not path.is_file():
+        raise UserError("is a pipe or device, expected a recording; copy its content to a file")
     if config.format == "nwb" or (config.format == "auto" and _is_nwb(path)):
         return import_nwb(path, config.nwb)
     if mapping is None:

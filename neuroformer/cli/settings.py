@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import functools
 import inspect
+import math
 import textwrap
 import types
 import typing
@@ -103,6 +104,35 @@ def union_members(hint: Any) -> tuple[Any, ...]:
     """Split `A | B` into A and B; any other annotation stands alone."""
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     return typing.get_args(hint) if is_union else (hint,)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value, sections as mappings, is what an annotation says; NaN is no number.
+
+    Example:
+        >>> fits([0.5, 1.0], list[float]), fits([0.5, {"a": 1}], list[float]), fits(math.nan, float)
+        (True, False, False)
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if len(union_members(hint)) > 1:
+        return any(fits(value, option) for option in union_members(hint))
+    if origin is list:
+        return isinstance(value, list) and all(fits(item, arguments[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(item, arguments[1]) for item in value.values())
+    if _is_dataclass_type(hint):
+        hints = typing.get_type_hints(hint)
+        return isinstance(value, dict) and all(fits(value.get(name), hints[name]) for name in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    if hint in (int, str, bool):
+        return type(value) is hint
+    return value is None if hint is type(None) else True
+
+
+def shorten(text: str, most: int = 100) -> str:
+    """The begin of a long text, for messages."""
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def describe_type(hint: Any) -> str:

@@ -154,7 +154,10 @@ class Vocabulary:
             settings = VariableConfig(**v["settings"])
             rest: dict[str, Any] = {k: tuple(x) if isinstance(x, list) else x for k, x in v.items()}
             vocabulary.variables[v["name"]] = VariableEntry(**(rest | {"settings": settings}))
+        if not (np.isfinite(vocabulary.bin_s) and vocabulary.bin_s > 0):
+            raise ValueError(f"vocabulary: bin_s is {vocabulary.bin_s}, expected seconds above 0")
         for s in state["sessions"]:
+            _check_entry(s)
             vocabulary.add(
                 SessionEntry(
                     session_id=s["session_id"],
@@ -168,6 +171,42 @@ class Vocabulary:
                 )
             )
         return vocabulary
+
+
+def _check_entry(state: dict[str, Any]) -> None:
+    """Refuse a session whose parts contradict each other.
+
+    Raises:
+        ValueError: which part.
+    """
+    n_units, counts = state["n_units"], np.asarray(state["train_counts"])
+    edges, sizes = np.asarray(state["level_edges"], float), np.asarray(state["level_amplitudes"], float)
+    whole = all(
+        type(count) is int and count >= 0 for count in (*state["train_counts"], *state["level_counts"])
+    )
+    levels = len(edges) + 1
+    for holds, what in (
+        (isinstance(state["session_id"], str), "session_id is no text"),
+        (type(n_units) is int and n_units >= 1, f"n_units is {n_units!r:.40}"),
+        (whole and counts.shape == (n_units,), "train_counts are not one count a unit"),
+        (type(state["train_bins"]) is int and state["train_bins"] >= 1, "train_bins is no number of bins"),
+        (
+            edges.ndim == 1 and np.isfinite(edges).all() and (np.diff(edges) > 0).all(),
+            "level_edges do not rise",
+        ),
+        (
+            not len(sizes) or (sizes.shape == (levels,) and np.isfinite(sizes).all()),
+            "level_amplitudes do not fit",
+        ),
+        (len(state["level_counts"]) in (0, levels), "level_counts do not fit level_edges"),
+        (
+            len(state["unit_ids"]) in (0, n_units)
+            and all(isinstance(name, str) for name in state["unit_ids"]),
+            "unit_ids are not one text a unit",
+        ),
+    ):
+        if not holds:
+            raise ValueError(f"vocabulary: {what}")
 
 
 def _builtins(value: Any) -> Any:

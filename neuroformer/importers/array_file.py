@@ -148,8 +148,10 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> Readers:
     except (UserError, PermissionError):
         raise
     except Exception as error:  # the libraries behind raise all kinds on broken files
+        # NumPy takes what it does not know for a pickle, and advises to load it.
+        reason = "holds no arrays" if "allow_pickle" in str(error) else _reason(error)
         raise UserError(
-            f"{_reason(error)}; the file is cut short or is no {path.suffix} file, copy it anew"
+            f"{reason}; the file is cut short or is no {path.suffix} file, copy it anew"
         ) from error
 
 

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from neuroformer.session import schema
-from neuroformer.session.names import bad_name
+from neuroformer.session.names import bad_name, shortly
 from neuroformer.session.types import Fault, SessionData, TimeSeries
 
 Array: TypeAlias = "np.ndarray | h5py.Dataset"
@@ -36,7 +36,14 @@ class UnreadableError(OSError):
 
 def unreadable(path: str, error: Exception) -> Fault:
     """The fault of a damaged place in a file."""
-    return Fault(path or "/", f"cannot be read ({' '.join(str(error).split())})", RECONVERT)
+    return Fault(path or "/", f"cannot be read ({why(error)})", RECONVERT)
+
+
+def why(error: Exception) -> str:
+    """What a library says of damage, in one line."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"text that is not UTF-8: {error.object[:20]!r}"
+    return " ".join(str(error).split())
 
 
 @dataclass(kw_only=True)
@@ -104,7 +111,7 @@ class Layout:
     def _accepts(self, group: str, name: object) -> bool:
         """Whether `name` can be used in a file; a fault is noted when not."""
         if reason := bad_name(name):
-            self.faults.append(Fault(group or "/", f"name {name!r} {reason}", "rename it"))
+            self.faults.append(Fault(group or "/", f"name {shortly(name)} {reason}", "rename it"))
         return reason is None
 
     def _walk(self, group: h5py.Group, path: str, depth: int) -> None:
@@ -120,16 +127,26 @@ class Layout:
                 continue
             child = f"{path}/{name}".lstrip("/")
             try:
-                node = group[name]
+                node = None if is_elsewhere(group, name) else group[name]
             except READ_ERRORS as error:
                 self.faults.append(unreadable(child, error))
                 continue
-            if isinstance(node, h5py.Dataset):
+            if node is None:
+                self.faults.append(Fault(child, "lies in another file", "store it in this one"))
+            elif isinstance(node, h5py.Dataset):
                 self.arrays[child] = node
             elif isinstance(node, h5py.Group) and depth > 0:
                 self._walk(node, child, depth - 1)
             else:
                 self.faults.append(Fault(child, "has no place in a session file", "remove it"))
+
+
+def is_elsewhere(group: h5py.Group, name: str) -> bool:
+    """Whether what a group has under `name` lies in another file, which may change, stay behind or be anything."""
+    if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+        return True
+    node = group[name]
+    return isinstance(node, h5py.Dataset) and bool(node.is_virtual or node.external)
 
 
 def scalar(value: Any, kind: type | None = None) -> Any:

@@ -1,5 +1,18 @@
 """Which names a session, a series or a column may have."""
 
+LONGEST = 80  # characters of a value in a message
+
+
+def shortly(value: object) -> str:
+    """A value as Python writes it, in one line and without the end of a long one.
+
+    Example:
+        >>> shortly("CA1"), len(shortly("x" * 1_000))
+        ("'CA1'", 82)
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
+
 
 def bad_text(text: str) -> str | None:
     """Why `text` cannot be stored in HDF5; None when it can."""

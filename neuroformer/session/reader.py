@@ -1,7 +1,7 @@
 """Read a session file slice by slice."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,16 @@ import numpy as np
 
 from neuroformer.errors import UserError
 from neuroformer.session import schema
-from neuroformer.session.layout import READ_ERRORS, read, scalar
-from neuroformer.session.timeline import read_span
-from neuroformer.session.types import Events, SeriesInfo, SessionData, TimeSeries, Truth
+from neuroformer.session.layout import READ_ERRORS, RECONVERT, Layout, is_elsewhere, read, scalar, why
+from neuroformer.session.names import bad_name, shortly
+from neuroformer.session.rules.events import check_amplitudes, check_intervals, check_times, check_units
+from neuroformer.session.rules.frame import Frame, Rule, check_root
+from neuroformer.session.rules.series import check_samples, check_series, check_timestamps, sample_form
+from neuroformer.session.rules.tables import check_trial_column, check_trials, check_unit_column
+from neuroformer.session.rules.truth import check_extra, check_likelihood, check_matrices, check_truth
+from neuroformer.session.scan import check_form
+from neuroformer.session.timeline import check_index, read_span
+from neuroformer.session.types import Events, Fault, SeriesInfo, SessionData, TimeSeries, Truth
 from neuroformer.session.versions import foreign, open_file
 
 
@@ -25,7 +32,8 @@ class Session:
     It pickles as its path alone and opens the file anew in every process, so loader workers may have it
     under fork and spawn, and any number of processes may read one file. What is small (ids, tables, wiring,
     indices of time) is kept once read; events and samples are not. A file that is missing, damaged or not a
-    session of this schema version is a `UserError` on first use.
+    session of this schema version is a `UserError` on first use, and whatever is read is held against the rules of
+    `validate_file` before it is given: what breaks one is a `UserError`, too. What is not read is not checked.
 
     Args:
         path: the session file.
@@ -70,12 +78,43 @@ class Session:
             self._handle, self._pid, self._open = file, os.getpid(), {}
         return self._handle
 
-    def _dataset(self, path: str) -> h5py.Dataset:
-        """A dataset that stays open, with the chunks that were read last."""
+    def _dataset(
+        self, path: str, shape: Sequence[int | str] | None = None, kinds: tuple[str, ...] = ()
+    ) -> h5py.Dataset:
+        """A dataset of the form that the schema asks for; it stays open, with the chunks that were read last.
+
+        Args:
+            path: in the file.
+            shape: expected sizes, a word for any size; None for any shape.
+            kinds: kinds of values allowed where the schema fixes no dtype.
+        """
         file = self._file
         if path not in self._open:
-            self._open[path] = file[path]
+            node = _find(file, path)
+            if isinstance(node, h5py.Group):
+                self._refuse([Fault(path, "is a group, expected an array", RECONVERT)])
+            layout = Layout(arrays={path: node} if isinstance(node, h5py.Dataset) else {})
+            self._refuse(check_form(layout, path, shape, kinds))
+            self._open[path] = node
         return self._open[path]
+
+    def _refuse(self, faults: Iterable[Fault]) -> None:
+        for fault in faults:
+            raise UserError(f"{self.path}: {fault}; see all faults with `neuroformer validate {self.path}`")
+
+    def _hold(
+        self,
+        *rules: Rule,
+        arrays: Mapping[str, np.ndarray] | None = None,
+        attributes: Mapping[str, dict[str, Any]] | None = None,
+        n_events: int | str = "E",
+    ) -> None:
+        """Refuse what breaks one of the rules."""
+        layout = Layout(arrays=dict(arrays or {}), attributes=dict(attributes or {}))
+        root = self._attributes
+        frame = Frame(n_units=root["n_units"], n_events=n_events, start=root["start"], stop=root["stop"])
+        for rule in rules:
+            self._refuse(rule(layout, frame))
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[h5py.File]:
@@ -86,16 +125,17 @@ class Session:
         except UserError:
             raise
         except READ_ERRORS as error:
-            reason = " ".join(str(error).split())
             cure = f"see all faults with `neuroformer validate {self.path}`"
-            raise UserError(f"{self.path}: cannot read {what} ({reason}); {cure}") from error
+            raise UserError(f"{self.path}: cannot read {what} ({why(error)}); {cure}") from error
 
     # ------------------------------------------------------------------ small things, kept once read
 
     @cached_property
     def _attributes(self) -> dict[str, Any]:
         with self._reading("the attributes") as file:
-            return _read_attributes(file, schema.ROOT_ATTRIBUTES)
+            layout = Layout(attributes={"": _attributes(file)})
+            self._refuse(check_root(layout, Frame.of(layout)))
+            return _of_kind(layout.attributes[""], schema.ROOT_ATTRIBUTES)
 
     @property
     def session_id(self) -> str:
@@ -145,8 +185,8 @@ class Session:
     @cached_property
     def n_events(self) -> int:
         """Number of events."""
-        with self._reading(schema.TIMES) as file:
-            return int(file[schema.TIMES].shape[0])
+        with self._reading(schema.TIMES):
+            return int(self._dataset(schema.TIMES, ("E",)).shape[0])
 
     @cached_property
     def has_amplitudes(self) -> bool:
@@ -163,25 +203,37 @@ class Session:
     @cached_property
     def event_counts(self) -> np.ndarray:
         """(N,) int64, number of events of each unit."""
-        with self._reading(schema.COUNTS) as file:
-            return read(file[schema.COUNTS])
+        with self._reading(schema.COUNTS):
+            counts = read(self._dataset(schema.COUNTS, (self.n_units,), ("integer",)))
+            if (counts < 0).any() or counts.sum() != self.n_events:
+                message = f"does not agree with the number of events ({self.n_events})"
+                self._refuse([Fault(schema.COUNTS, message, RECONVERT)])
+            return counts
 
     @cached_property
     def intervals(self) -> np.ndarray:
         """(K, 2) float64, seconds, [start, stop) of the valid epochs."""
         with self._reading(schema.INTERVALS) as file:
-            stored = _find(file, schema.INTERVALS)
-            return np.array([[self.start, self.stop]]) if stored is None else read(stored)
+            if _find(file, schema.INTERVALS) is None:
+                return np.array([[self.start, self.stop]])
+            spans = read(self._dataset(schema.INTERVALS, ("K", 2)))
+            self._hold(check_intervals, arrays={schema.INTERVALS: spans})
+            return spans
 
     @cached_property
     def units(self) -> dict[str, np.ndarray]:
         """Columns of the unit table by name, each (N, …)."""
-        return self._columns("units")
+        columns = self._columns("units")
+        self._hold(*map(check_unit_column, columns), arrays=_below("units", columns))
+        return columns
 
     @cached_property
     def trials(self) -> dict[str, np.ndarray]:
         """Columns of the trial table by name; empty when there are no trials."""
-        return self._columns("trials")
+        columns = self._columns("trials")
+        if columns:
+            self._hold(check_trials, *map(check_trial_column, columns), arrays=_below("trials", columns))
+        return columns
 
     @cached_property
     def stimulus_names(self) -> tuple[str, ...]:
@@ -200,9 +252,18 @@ class Session:
             group = _find(file, "truth")
             if group is None:
                 return None
-            arrays: dict[str, Any] = {name: read(group[name]) for name in schema.TRUTH_ARRAYS}
-            attributes = _read_attributes(group, schema.TRUTH_ATTRIBUTES)
-            return Truth(**arrays, **attributes, extra=self._columns("truth/extra"))
+            found = {"truth": _attributes(group)}
+            sizes = {"log_likelihood": ("B", self.n_units), "block_starts": ("B",)}
+            arrays: dict[str, Any] = {
+                name: read(self._dataset(f"truth/{name}", sizes.get(name, (self.n_units, self.n_units))))
+                for name in schema.TRUTH_ARRAYS
+            }
+            extra = self._columns("truth/extra")
+            every = _below("truth", arrays) | _below("truth/extra", extra)
+            self._hold(
+                check_truth, check_matrices, check_likelihood, check_extra, arrays=every, attributes=found
+            )
+            return Truth(**arrays, **_of_kind(found["truth"], schema.TRUTH_ATTRIBUTES), extra=extra)
 
     # ------------------------------------------------------------------ slices of time
 
@@ -215,10 +276,16 @@ class Session:
         """
         _check_span(start, stop)
         with self._reading("events"):
-            rows, times = read_span(self._dataset(schema.TIMES), self._index("events"), start, stop)
-            units = read(self._dataset(schema.UNITS), rows)
-            amplitudes = read(self._dataset(schema.AMPLITUDES), rows) if self.has_amplitudes else None
-            return Events(times=times, units=units, amplitudes=amplitudes)
+            rows, times = read_span(
+                self._dataset(schema.TIMES, ("E",)), self._index("events", schema.TIMES), start, stop
+            )
+            arrays = {schema.TIMES: times}
+            arrays[schema.UNITS] = read(self._dataset(schema.UNITS, (self.n_events,)), rows)
+            if self.has_amplitudes:
+                arrays[schema.AMPLITUDES] = read(self._dataset(schema.AMPLITUDES, (self.n_events,)), rows)
+            if len(times) or not self.n_events:
+                self._hold(check_times, check_units, check_amplitudes, arrays=arrays, n_events=len(times))
+            return Events(times=times, units=arrays[schema.UNITS], amplitudes=arrays.get(schema.AMPLITUDES))
 
     def traces(self, start: float | None = None, stop: float | None = None) -> TimeSeries:
         """The samples of all units' traces in [start, stop), seconds; values (T, N)."""
@@ -268,28 +335,48 @@ class Session:
     def _infos(self) -> dict[str, SeriesInfo]:
         return {}
 
-    def _index(self, group: str) -> np.ndarray:
+    def _index(self, group: str, times: str) -> np.ndarray:
         if group not in self._indices:
-            self._indices[group] = read(self._file[f"{group}/index"])
+            path = f"{group}/index"
+            index = read(self._dataset(path, ("rows",), ("float",)))
+            self._refuse(check_index(path, index, len(self._dataset(times))))
+            self._indices[group] = index
         return self._indices[group]
 
     def _columns(self, group: str) -> dict[str, np.ndarray]:
-        with self._reading(group) as file:
-            columns = _find(file, group)
-            return {name: read(columns[name]) for name in columns or ()}
+        with self._reading(group):
+            return {
+                name: read(self._dataset(f"{group}/{name}", None, schema.VALUE_KINDS))
+                for name in self._names(group)
+            }
 
     def _names(self, group: str) -> tuple[str, ...]:
         with self._reading(group) as file:
-            return tuple(_find(file, group) or ())
+            found = _find(file, group)
+            if found is not None and not isinstance(found, h5py.Group):
+                self._refuse([Fault(group, "is an array, expected a group", RECONVERT)])
+            names = tuple(found or ())
+            for name in names:
+                if reason := bad_name(name):
+                    self._refuse([Fault(group, f"name {shortly(name)} {reason}", "rename it")])
+            return names
 
     def _series(self, path: str, start: float | None, stop: float | None) -> TimeSeries:
         _check_span(start, stop)
         info = self._info(path)
         with self._reading(path):
-            rows, timestamps = read_span(self._dataset(f"{path}/timestamps"), self._index(path), start, stop)
+            stamps = f"{path}/timestamps"
+            rows, timestamps = read_span(self._dataset(stamps), self._index(path, stamps), start, stop)
+            values = read(self._dataset(f"{path}/values"), rows)
+            if len(timestamps):
+                arrays = {stamps: timestamps, f"{path}/values": values}
+                if info.labels:
+                    arrays[f"{path}/labels"] = np.array(info.labels)
+                attributes = {path: {"kind": info.kind}}
+                self._hold(check_timestamps(path), check_samples(path), arrays=arrays, attributes=attributes)
             return TimeSeries(
                 timestamps=timestamps,
-                values=read(self._dataset(f"{path}/values"), rows),
+                values=values,
                 kind=info.kind,
                 unit=info.unit,
                 labels=info.labels,
@@ -304,37 +391,56 @@ class Session:
                     others = self._names(path.split("/")[0]) if "/" in path else ()
                     there = f"there is {', '.join(others)}" if others else "there is none"
                     raise UserError(f"{self.path}: no {path} in this session; {there}")
-                self._infos[path] = _describe(group)
+                self._infos[path] = self._describe(group, path)
         return self._infos[path]
+
+    def _describe(self, group: h5py.Group, path: str) -> SeriesInfo:
+        if not isinstance(group, h5py.Group):
+            self._refuse([Fault(path, "is an array, expected a group", RECONVERT)])
+        found = {path: _attributes(group)}
+        self._hold(check_series(path), attributes=found)
+        kind = found[path]["kind"]
+        stamps = self._dataset(f"{path}/timestamps", ("T",))
+        if not len(stamps):
+            self._refuse([Fault(f"{path}/timestamps", "no samples, expected at least one", RECONVERT)])
+        values = self._dataset(f"{path}/values", *sample_form(path, kind, group, len(stamps), self.n_units))
+        labels = None
+        if _find(group, "labels") is not None:
+            labels = self._dataset(f"{path}/labels", ("labels",), ("text",))
+        return SeriesInfo(
+            n_samples=len(values),
+            shape=tuple(values.shape[1:]),
+            dtype=values.dtype.newbyteorder("="),
+            kind=kind,
+            unit=found[path]["unit"],
+            labels=() if labels is None else tuple(read(labels).tolist()),
+            period=None if "period" not in found[path] else float(found[path]["period"]),
+            first=float(stamps[0]),
+            last=float(stamps[-1]),
+        )
 
 
 def _find(group: h5py.Group, path: str) -> Any:
     """What is stored at `path`, or None; unlike `Group.get` and `in`, this does not take damage for absence."""
     for name in path.split("/"):
-        if not group.id.links.exists(name.encode()):
+        if not isinstance(group, h5py.Group) or not group.id.links.exists(name.encode()):
             return None
+        if is_elsewhere(group, name):
+            raise OSError(f"{path} lies in another file")
         group = group[name]
     return group
 
 
-def _read_attributes(group: h5py.Group, kinds: Mapping[str, type]) -> dict[str, Any]:
-    return {name: kind(scalar(group.attrs[name])) for name, kind in kinds.items()}
+def _attributes(group: h5py.Group) -> dict[str, Any]:
+    return {name: scalar(value) for name, value in group.attrs.items()}
 
 
-def _describe(group: h5py.Group) -> SeriesInfo:
-    attributes = {name: scalar(value) for name, value in group.attrs.items()}
-    timestamps, values, labels = group["timestamps"], group["values"], _find(group, "labels")
-    return SeriesInfo(
-        n_samples=len(values),
-        shape=tuple(values.shape[1:]),
-        dtype=values.dtype.newbyteorder("="),
-        kind=attributes["kind"],
-        unit=attributes["unit"],
-        labels=() if labels is None else tuple(read(labels).tolist()),
-        period=attributes.get("period"),
-        first=float(timestamps[0]),
-        last=float(timestamps[-1]),
-    )
+def _of_kind(attributes: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, Any]:
+    return {name: kind(attributes[name]) for name, kind in kinds.items()}
+
+
+def _below(group: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{group}/{name}": array for name, array in arrays.items()}
 
 
 def _check_span(start: float | None, stop: float | None) -> None:

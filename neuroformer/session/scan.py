@@ -1,6 +1,7 @@
 """Look through arrays of any size, in memory or in a file, for what is wrong with them."""
 
 import collections
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,12 @@ import numpy as np
 
 from neuroformer.session import schema
 from neuroformer.session.layout import Array, Layout, blocks, kind_of, read
-from neuroformer.session.names import bad_text
+from neuroformer.session.names import bad_text, shortly
 from neuroformer.session.types import Fault
+
+# What a filter may add to the bytes of a chunk when they do not compress: a share, and some of its own.
+CHUNK_GROWTH = 1.1
+CHUNK_EXTRA = 1024
 
 
 @dataclass
@@ -94,7 +99,7 @@ def check_text(layout: Layout, path: str) -> Iterator[Fault]:
     """A fault when any text of an array cannot be stored."""
     for text in read(layout.arrays[path]).reshape(-1).tolist():
         if reason := bad_text(text):
-            yield Fault(path, f"text {text!r} {reason}", "remove those characters")
+            yield Fault(path, f"text {shortly(text)} {reason}", "remove those characters")
             return
 
 
@@ -135,8 +140,8 @@ def check_form(
     if shape is not None and not _fits(array.shape, shape):
         expected = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
         yield Fault(path, f"shape is {array.shape}, expected {expected}", "make the lengths agree")
-    if isinstance(array, h5py.Dataset) and not _is_stored(array):
-        # HDF5 would make up zeros.
+    if not is_stored(array):
+        # HDF5 would make up zeros, or fill the memory.
         yield Fault(path, "declared but not stored in full", "convert the recording again")
 
 
@@ -153,13 +158,15 @@ def _fits(found: tuple[int, ...], expected: Sequence[int | str]) -> bool:
     )
 
 
-def _is_stored(dataset: h5py.Dataset) -> bool:
-    """Whether there is storage for all rows."""
-    if not dataset.size:
+def is_stored(array: Array) -> bool:
+    """Whether there is storage for all rows, and not for far more: a chunk may swell beyond its size when read."""
+    if not isinstance(array, h5py.Dataset) or not array.size:
         return True
-    if dataset.chunks is None:
-        return bool(dataset.id.get_storage_size() >= dataset.size * dataset.id.get_type().get_size())
-    wanted = np.prod(
-        [-(-n // chunk) for n, chunk in zip(dataset.shape, dataset.chunks, strict=True)], dtype=float
+    stored, item = array.id.get_storage_size(), array.id.get_type().get_size()
+    if array.chunks is None:
+        return bool(stored >= array.size * item)
+    wanted = math.prod(-(-n // chunk) for n, chunk in zip(array.shape, array.chunks, strict=True))
+    found = array.id.get_num_chunks()
+    return bool(
+        found >= wanted and stored <= found * (CHUNK_GROWTH * math.prod(array.chunks) * item + CHUNK_EXTRA)
     )
-    return bool(dataset.id.get_num_chunks() >= wanted)

@@ -8,6 +8,7 @@ import h5py
 from neuroformer.errors import UserError
 from neuroformer.session import schema
 from neuroformer.session.layout import READ_ERRORS, RECONVERT, scalar, unreadable
+from neuroformer.session.names import shortly
 from neuroformer.session.types import Fault
 
 CACHE_BYTES = 256 * 1024  # of chunks, a dataset; HDF5's own 8 MiB add up over many sessions
@@ -26,6 +27,8 @@ def open_file(path: Path) -> h5py.File:
         raise UserError(f"{path}: is a folder, expected a session file; name a file inside it")
     if not path.exists():
         raise UserError(f"{path}: no such file; check the name, or make it with `neuroformer convert`")
+    if not path.is_file():
+        raise UserError(f"{path}: is a pipe or device, expected a session file; copy its content to a file")
     try:
         return h5py.File(path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
     except PermissionError as error:
@@ -52,13 +55,13 @@ def foreign(file: h5py.File) -> Fault | None:
         kind, version = (scalar(file.attrs.get(name)) for name in ("format", "schema_version"))
     except READ_ERRORS as error:
         return unreadable("/", error)
-    if kind != schema.FORMAT:
-        found = "without attribute format" if kind is None else f"with format {kind!r}"
+    if not isinstance(kind, str) or kind != schema.FORMAT:
+        found = "without attribute format" if kind is None else f"with format {shortly(kind)}"
         message = f"not a session file: HDF5 {found}, expected format {schema.FORMAT!r}"
         return Fault("/", message, "convert it with `neuroformer convert`")
-    if version == schema.SCHEMA_VERSION:
+    if isinstance(version, str) and version == schema.SCHEMA_VERSION:
         return None
-    message = f"attribute schema_version is {version!r}, expected {schema.SCHEMA_VERSION!r}"
+    message = f"attribute schema_version is {shortly(version)}, expected {schema.SCHEMA_VERSION!r}"
     newer = _parse(version) > _parse(schema.SCHEMA_VERSION)
     return Fault("/", message, "upgrade neuroformer" if newer else RECONVERT)
 

@@ -72,17 +72,21 @@ class AlignmentConfig:
         """Check ranges."""
         for name in ("weight", "gap_s", "shift_weights"):
             if getattr(self, name) < 0:
-                raise ValueError(f"alignment.{name}={getattr(self, name):g}: expected 0 or more")
+                raise ValueError(f"model.alignment.{name}={getattr(self, name):g}: expected 0 or more")
         for name in ("width", "bins"):
             if getattr(self, name) < 1:
-                raise ValueError(f"alignment.{name}={getattr(self, name)}: expected 1 or more")
+                raise ValueError(f"model.alignment.{name}={getattr(self, name)}: expected 1 or more")
         if not self.time_constants_s or min(self.time_constants_s) <= 0:
-            raise ValueError(f"alignment.time_constants_s={self.time_constants_s}: expected seconds above 0")
+            raise ValueError(
+                f"model.alignment.time_constants_s={self.time_constants_s}: expected seconds above 0"
+            )
         if not self.temperature > 0:
-            raise ValueError(f"alignment.temperature={self.temperature:g}: expected a number above 0")
+            raise ValueError(f"model.alignment.temperature={self.temperature:g}: expected a number above 0")
         for name in ("drop_units", "thin_events"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"alignment.{name}={getattr(self, name):g}: expected 0 or more and below 1")
+                raise ValueError(
+                    f"model.alignment.{name}={getattr(self, name):g}: expected 0 or more and below 1"
+                )
 
 
 @dataclass(kw_only=True)

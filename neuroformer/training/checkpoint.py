@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,30 +56,70 @@ def load_checkpoint(path: str | Path) -> TrainedModel:
     content = read_checkpoint(path)
     about = content["neuroformer"]
     try:
+        version, step = about["version"], content.get("global_step", 0)
+        if not isinstance(version, str) or type(step) is not int:
+            raise ValueError("version or global_step is of another type")
         vocabulary = Vocabulary.from_state(about["vocabulary"])
         config = model_config(about["settings"]["model"])
         data_config(about["settings"]["data"])  # a reader of the run will need it
         model = build_model(config, vocabulary, n_levels=about["n_levels"])
         prefix = "model."
         weights = {k[len(prefix) :]: v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+        _check_weights(weights, model)
         model.load_state_dict(weights)
         knowledge = Knowledge.from_state(about["knowledge"]) if about.get("knowledge") else None
         encoder = UnitEncoder.from_state(about["unit_encoder"]) if about.get("unit_encoder") else None
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        ArithmeticError,
+        AttributeError,
+        MemoryError,
+    ) as error:
+        reason = _reason(error)
         raise UserError(
-            f"{path}: written by neuroformer {about.get('version', '(unknown)')}, this version cannot "
+            f"{path}: written by neuroformer {str(about.get('version', '(unknown)'))[:40]}, this version cannot "
             f"rebuild its model ({reason}); install that version or pretrain again"
         ) from error
     return TrainedModel(
         model=model.eval(),
         vocabulary=vocabulary,
         settings=about["settings"],
-        version=about["version"],
-        step=int(content.get("global_step", 0)),
+        version=version,
+        step=step,
         knowledge=knowledge,
         unit_encoder=encoder,
     )
+
+
+def _check_weights(weights: dict[str, Any], model: Neuroformer) -> None:
+    """Refuse what loading would cast without a word, and what training that went wrong has left."""
+    for name, wanted in model.state_dict().items():
+        found = weights.get(name)
+        if found is None:
+            continue  # which loading names
+        if (
+            not isinstance(found, torch.Tensor)
+            or found.dtype != wanted.dtype
+            or found.layout != wanted.layout
+        ):
+            kind = found.dtype if isinstance(found, torch.Tensor) else "no tensor"
+            raise ValueError(f"weights {name} are {kind}, expected {wanted.dtype}")
+        if found.is_floating_point() and torch.isfinite(wanted).all() and not torch.isfinite(found).all():
+            raise ValueError(f"weights {name} are NaN or infinite")
+
+
+def _reason(error: Exception) -> str:
+    """Why a model cannot be rebuilt, in one line for a user."""
+    if isinstance(error, KeyError):
+        return f"{error} is not there"
+    if isinstance(error, TypeError | AttributeError):
+        return "a part is of another type than expected"
+    if isinstance(error, MemoryError) or "allocate" in str(error):
+        return "its settings ask for more memory than there is"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def checkpoint_path(run: str | Path, checkpoint: str) -> Path:
@@ -95,16 +135,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"{path}: {what}; expected a checkpoint such as RUN/checkpoints/best.ckpt")
     try:
+        # PyTorch looks at no checksum: weights with flipped bits would be taken for trained ones.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} does not agree with its checksum")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        OSError,
-    ) as error:  # a short file is an OSError
+    except Exception as error:  # zipfile and the unpickler raise all kinds on broken files
         raise UserError(
             f"{path}: not a checkpoint that can be read safely (broken, or it holds code); use one that "
             "pretrain.py wrote"

@@ -130,3 +130,11 @@ def test_unknown_format_and_session_files_are_refused(tmp_path: Path) -> None:
         file.attrs["schema_version"] = "1.0"
     with pytest.raises(UserError, match="session file already"):
         ArrayFile(tmp_path / "s.h5")
+
+
+def test_nobody_is_advised_to_load_a_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    path.write_bytes(b"hello")
+    with pytest.raises(UserError) as error:
+        ArrayFile(path)
+    assert "pickle" not in str(error.value)

@@ -70,3 +70,32 @@ def test_missing_file_folder_and_binary_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not a text file"):
         load_mapping(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("clock: {rate: 1}\nclock: {rate: 2}\n", "duplicate key"),
+        (
+            "a0: &a0 [1, 1]\n"
+            + "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]\n" for k in range(1, 9)),
+            "alias",
+        ),
+        ("a: &a {b: *a}\n", "for itself"),
+        ("a: " + "[" * 2_000, "levels"),
+        ("? {a: 1}\n: 1\n", "a key that is a list"),
+        ("clock: {rate: " + "9" * 6_000 + "}\n", "cannot be read"),
+        ("session: {species: no}\n", "put it in quotes"),
+        ("units: {columns: {region: [a]}}\n", "expected text"),
+        ("clock: [1]\n", "not of the kind"),
+        ("session: {species: '${oc.env:NO_SUCH_NAME}'}\n", "write the value itself"),
+    ],
+)
+def test_traps_of_yaml_are_refused_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_mapping(write(tmp_path, text))
+    message = str(error.value)
+    assert words in message
+    assert "mapping.yaml" in message
+    assert "\n" not in message
+    assert len(message) < 500

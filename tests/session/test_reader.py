@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import shutil
 import threading
 import time
 
@@ -280,3 +281,45 @@ def test_a_file_that_is_open_elsewhere_with_locks_says_so(session_file):
         Session(session_file).n_units  # noqa: B018
     with h5py.File(session_file, locking=False), Session(session_file) as session:
         assert session.n_units == 4
+
+
+def test_what_is_read_keeps_the_rules(session_file):
+    changes = {
+        "events/times": lambda values: values[::-1],
+        "events/units": lambda values: values + 4,
+        "events/amplitudes": lambda values: -values,
+        "events/index": lambda values: values + 1.0,
+        "intervals": lambda values: values[::-1],
+        "behavior/heading/timestamps": lambda values: values * 0.0,
+        "behavior/side/values": lambda values: values + 2,
+        "trials/stop": lambda values: values - 100.0,
+        "truth/delays": lambda values: values - 10.0,
+    }
+    whole = session_file.read_bytes()
+    for path, change in changes.items():
+        session_file.write_bytes(whole)
+        with h5py.File(session_file, "r+") as file:
+            file[path][...] = change(file[path][()])
+        with Session(session_file) as session, pytest.raises(UserError, match="neuroformer validate"):
+            session.load()
+
+
+def test_what_lies_in_another_file_is_refused(session_file, tmp_path):
+    shutil.copy(session_file, tmp_path / "other.h5")
+    with h5py.File(session_file, "r+") as file:
+        del file["events/amplitudes"]
+        file["events/amplitudes"] = h5py.ExternalLink("other.h5", "events/amplitudes")
+    with Session(session_file) as session, pytest.raises(UserError, match="another file"):
+        session.load()
+
+
+def test_sizes_that_are_only_declared_are_not_made(session_file):
+    with h5py.File(session_file, "r+") as file:
+        file.attrs["n_units"] = 10**12
+        del file["traces/timestamps"]
+        file.create_dataset("traces/timestamps", (10**13,), "f8", chunks=(1024,))
+    with Session(session_file) as session:
+        for read in (lambda: session.event_counts, lambda: session.traces(0.0, 1.0)):
+            with pytest.raises(UserError) as error:
+                read()
+            assert "allocate" not in str(error.value)

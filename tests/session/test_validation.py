@@ -131,7 +131,7 @@ CHANGES = {
         put("events", 1)(file),
     ),
     "lost: cannot be read": lambda file: file.__setitem__("lost", h5py.SoftLink("/nowhere")),
-    "other: cannot be read": lambda file: file.__setitem__("other", h5py.ExternalLink("no.h5", "/")),
+    "other: lies in another file": lambda file: file.__setitem__("other", h5py.ExternalLink("no.h5", "/")),
     "again: has no place": lambda file: file.__setitem__("again", file["/"]),
     "number: has no place": lambda file: file.__setitem__("number", np.dtype("f8")),
     "events/index: does not agree with the times in events/times": put("events/index", np.array([11.0])),

@@ -177,3 +177,52 @@ def test_a_checkpoint_of_another_version_says_which(
 def test_a_run_can_be_moved(trained: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(trained, tmp_path / "elsewhere")
     assert load_run(moved).trained.vocabulary["a"].n_units == 6
+
+
+def test_a_flipped_bit_of_a_weight_is_noticed(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "flipped.ckpt"
+    data = bytearray((trained / "checkpoints/best.ckpt").read_bytes())
+    with zipfile.ZipFile(trained / "checkpoints/best.ckpt") as archive:
+        member = next(
+            info for info in archive.infolist() if "/data/" in info.filename and info.file_size > 64
+        )
+        weights = archive.read(member)
+    data[data.index(weights) + 7] ^= 1
+    path.write_bytes(data)
+    assert "broken" in refusal(path)
+
+
+def forget_version(content: dict[str, Any]) -> None:
+    del content["neuroformer"]["version"]
+
+
+def spoil_step(content: dict[str, Any]) -> None:
+    content["global_step"] = "many"
+
+
+def spoil_weights(content: dict[str, Any]) -> None:
+    content["state_dict"]["model.bias"] = content["state_dict"]["model.bias"] * float("nan")
+
+
+def cast_weights(content: dict[str, Any]) -> None:
+    content["state_dict"]["model.bias"] = content["state_dict"]["model.bias"].int()
+
+
+def miscount_units(content: dict[str, Any]) -> None:
+    content["neuroformer"]["vocabulary"]["sessions"][0]["train_counts"].pop()
+
+
+def disorder_levels(content: dict[str, Any]) -> None:
+    content["neuroformer"]["vocabulary"]["sessions"][0]["level_edges"] = [2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "change", [forget_version, spoil_step, spoil_weights, cast_weights, miscount_units, disorder_levels]
+)
+def test_parts_that_contradict_each_other_are_refused(
+    content: dict[str, Any], tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    change(content)
+    path = tmp_path / "forged.ckpt"
+    torch.save(content, path)
+    assert "cannot rebuild its model" in refusal(path)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from neuroformer.session import schema
-from neuroformer.session.layout import Layout, blocks, read
+from neuroformer.session.layout import Layout, blocks, kind_of, read
 from neuroformer.session.types import Fault
 
 
@@ -15,7 +15,17 @@ def check_derived(layout: Layout) -> list[Fault]:
     for path in [schema.TIMES, *(path for path in layout.arrays if schema.is_timestamps(path))]:
         every = [_strided(first, times) for first, times in blocks(layout.arrays[path])]
         faults.extend(_compare(layout, schema.index_of(path), np.concatenate(every), f"the times in {path}"))
-    counts = np.zeros(layout.attributes[""]["n_units"], dtype=np.int64)
+    n_units = layout.attributes[""]["n_units"]
+    found = layout.arrays.get(schema.COUNTS)
+    if found is None or found.shape != (
+        n_units,
+    ):  # n_units can be any number, of which counts are not to be made
+        shape = "missing" if found is None else f"shape is {found.shape}"
+        return [
+            *faults,
+            Fault(schema.COUNTS, f"{shape}, expected ({n_units},)", "convert the recording again"),
+        ]
+    counts = np.zeros(n_units, dtype=np.int64)
     for _, units in blocks(layout.arrays[schema.UNITS]):
         counts += np.bincount(units, minlength=len(counts))
     faults.extend(_compare(layout, schema.COUNTS, counts, f"the units in {schema.UNITS}"))
@@ -27,7 +37,7 @@ def _compare(layout: Layout, path: str, expected: np.ndarray, source: str) -> It
     cure = "convert the recording again"
     if found is None:
         yield Fault(path, "missing", cure)
-    elif found.shape != expected.shape or found.dtype != expected.dtype:
+    elif kind_of(found) == "other" or found.shape != expected.shape or found.dtype != expected.dtype:
         what = f"is {found.dtype} {found.shape}, expected {expected.dtype} {expected.shape}"
         yield Fault(path, what, cure)
     elif not np.array_equal(read(found), expected):

@@ -7,7 +7,15 @@ import numpy as np
 from neuroformer.session import schema
 from neuroformer.session.layout import Layout, kind_of, read
 from neuroformer.session.rules.frame import Frame
-from neuroformer.session.scan import check_form, fault_where, not_a_size, not_finite, tally, tally_times
+from neuroformer.session.scan import (
+    check_form,
+    fault_where,
+    is_stored,
+    not_a_size,
+    not_finite,
+    tally,
+    tally_times,
+)
 from neuroformer.session.types import Fault
 
 
@@ -34,7 +42,7 @@ def check_units(layout: Layout, frame: Frame) -> Iterator[Fault]:
     path = schema.UNITS
     yield from check_form(layout, path, (frame.n_events,))
     units = layout.arrays.get(path)
-    if units is None or kind_of(units) != "integer" or not units.shape:
+    if units is None or kind_of(units) != "integer" or not units.shape or not is_stored(units):
         return
     top = np.inf if isinstance(frame.n_units, str) else frame.n_units
     bad = tally(units, lambda block: (block < 0) | (block >= top))

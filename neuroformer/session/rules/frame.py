@@ -8,7 +8,7 @@ import numpy as np
 
 from neuroformer.session import schema
 from neuroformer.session.layout import Layout
-from neuroformer.session.names import bad_name, bad_text
+from neuroformer.session.names import bad_name, bad_text, shortly
 from neuroformer.session.types import Fault
 
 
@@ -56,7 +56,7 @@ def check_attributes(layout: Layout, group: str, kinds: Mapping[str, type]) -> I
         if name not in found:
             yield Fault(path, f"missing, expected {words[kind]}", "add it")
         elif not has_type(found[name], kind):
-            yield Fault(path, f"is {found[name]!r}, expected {words[kind]}", f"store {words[kind]}")
+            yield Fault(path, f"is {shortly(found[name])}, expected {words[kind]}", f"store {words[kind]}")
         elif kind is str and (reason := bad_text(found[name])):
             yield Fault(path, reason, "remove those characters")
         elif kind is float and not np.isfinite(found[name]):
@@ -74,7 +74,7 @@ def check_root(layout: Layout, frame: Frame) -> Iterator[Fault]:
     root = layout.attributes.get("", {})
     for name in ("session_id", "subject_id"):
         if isinstance(root.get(name), str) and (reason := bad_name(root[name])):
-            yield Fault(attribute_path("", name), f"{root[name]!r} {reason}", "choose another id")
+            yield Fault(attribute_path("", name), f"{shortly(root[name])} {reason}", "choose another id")
     if frame.stop <= frame.start:
         found = f"is {frame.stop} s, expected more than start ({frame.start} s)"
         yield Fault(attribute_path("", "stop"), found, "correct start and stop to the recorded span")

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+import h5py
 import numpy as np
 
 from neuroformer.session import schema
 from neuroformer.session.layout import Layout, kind_of, read
+from neuroformer.session.names import shortly
 from neuroformer.session.rules.frame import Frame, Rule, attribute_path, check_attributes, has_type
 from neuroformer.session.scan import check_damage, check_form, check_text, tally, tally_times
 from neuroformer.session.types import Fault
@@ -28,7 +30,7 @@ def check_series(path: str) -> Rule:
         kind, period = found.get("kind"), found.get("period")
         expected = ("continuous",) if path == "traces" else schema.KINDS
         if isinstance(kind, str) and kind not in expected:
-            message = f"is {kind!r}, expected {' or '.join(expected)}"
+            message = f"is {shortly(kind)}, expected {' or '.join(expected)}"
             yield Fault(attribute_path(path, "kind"), message, "correct it")
         if "period" in found:
             yield from check_attributes(layout, path, {"period": float})
@@ -63,10 +65,10 @@ def check_samples(path: str) -> Rule:
 
     def rule(layout: Layout, frame: Frame) -> Iterator[Fault]:
         kind = layout.attributes.get(path, {}).get("kind")
+        kind = kind if isinstance(kind, str) else None
         values = f"{path}/values"
         array = layout.arrays.get(values)
-        kinds = ("integer",) if kind == "categorical" else schema.NUMBER_KINDS
-        faults = list(check_form(layout, values, _shape(layout, frame, path, kind), kinds))
+        faults = list(check_form(layout, values, _shape(layout, frame, path, kind), _value_kinds(kind)))
         label_faults = list(_check_labels(layout, path, kind))
         yield from faults
         yield from label_faults
@@ -88,6 +90,21 @@ def check_samples(path: str) -> Rule:
             check_damage(array)
 
     return rule
+
+
+def sample_form(
+    path: str, kind: Any, group: h5py.Group, n_samples: int, n_units: int
+) -> tuple[tuple[int | str, ...] | None, tuple[str, ...]]:
+    """The shape and the kinds of values that a stored series of `kind` must have."""
+    values = group.get("values")
+    arrays = {f"{path}/values": values} if isinstance(values, h5py.Dataset) else {}
+    layout = Layout(arrays=arrays | {f"{path}/timestamps": np.empty(n_samples)})
+    frame = Frame(n_units=n_units, n_events="E", start=-np.inf, stop=np.inf)
+    return _shape(layout, frame, path, kind), _value_kinds(kind)
+
+
+def _value_kinds(kind: Any) -> tuple[str, ...]:
+    return ("integer",) if kind == "categorical" else schema.NUMBER_KINDS
 
 
 def _shape(layout: Layout, frame: Frame, path: str, kind: Any) -> tuple[int | str, ...] | None:
@@ -116,4 +133,4 @@ def _check_labels(layout: Layout, path: str, kind: Any) -> Iterator[Fault]:
     yield from check_text(layout, labels)
     names = read(layout.arrays[labels]).tolist()
     if not names or len(set(names)) < len(names):
-        yield Fault(labels, f"are {names}, expected different names", "name each category once")
+        yield Fault(labels, f"are {shortly(names)}, expected different names", "name each category once")

@@ -6,6 +6,7 @@ import numpy as np
 
 from neuroformer.session import schema
 from neuroformer.session.layout import Layout, kind_of, read
+from neuroformer.session.names import shortly
 from neuroformer.session.rules.frame import Frame, Rule
 from neuroformer.session.scan import check_damage, check_form, check_text, fault_where, not_finite, tally
 from neuroformer.session.types import Fault
@@ -30,7 +31,9 @@ def check_unit_column(name: str) -> Rule:
             ids, counts = np.unique(read(column), return_counts=True)
             if (counts > 1).any():
                 repeated = ids[counts > 1][0].item()
-                yield Fault(path, f"{repeated!r} is the id of several units", "give each unit its own id")
+                yield Fault(
+                    path, f"{shortly(repeated)} is the id of several units", "give each unit its own id"
+                )
 
     return rule
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from neuroformer.session import schema
 from neuroformer.session.layout import Layout, kind_of
+from neuroformer.session.names import shortly
 from neuroformer.session.rules.frame import Frame, attribute_path, check_attributes, has_type
 from neuroformer.session.scan import (
     check_damage,
@@ -30,7 +31,7 @@ def check_truth(layout: Layout, frame: Frame) -> Iterator[Fault]:
         yield Fault(attribute_path("truth", "hidden"), f"is {found['hidden']}, expected 0 or more", CURE)
     emission = found.get("emission")
     if isinstance(emission, str) and emission not in schema.EMISSIONS:
-        message = f"is {emission!r}, expected {' or '.join(schema.EMISSIONS)}"
+        message = f"is {shortly(emission)}, expected {' or '.join(schema.EMISSIONS)}"
         yield Fault(attribute_path("truth", "emission"), message, CURE)
 
 
