@@ -329,12 +329,13 @@ def strange_storage(file: h5py.File, rng: np.random.Generator) -> str:
     values = file[path][()]
     shape, dtype = values.shape, file[path].dtype
     if kind == 0:
+        beside = Path(file.filename).with_name("elsewhere.raw")
         _replace(
             file,
             path,
             shape=shape,
             dtype=dtype,
-            external=[(f"{path.replace('/', '_')}.raw", 0, values.nbytes)],
+            external=[(str(beside), 0, values.nbytes)],
         )
         file[path][...] = values
     elif kind == 1:
