@@ -11,6 +11,8 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Before torch is there: several tests fork, and the threads that OpenMP has started by then are not in the fork.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Other work on the machine must not fail a test, and a failure must come back on the next run.
 settings.register_profile("neuroformer", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("neuroformer")

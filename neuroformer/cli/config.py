@@ -1,5 +1,6 @@
 """Fill a command's settings: defaults, then YAML files, then `key=value` words, each checked as it comes."""
 
+import dataclasses
 import difflib
 import io
 import re
@@ -105,17 +106,41 @@ class _Filling:
                 raise UsageError(f"missing {wanted}")
             resolved = OmegaConf.to_container(self.config, resolve=True)
             for key, setting in self.settings.items():
+                if setting.is_mapping:
+                    self._check_items(key)
                 self._check_value(setting, key, resolved)
+            for key in sorted(self.settings, key=lambda k: -k.count(".")):  # the innermost first
+                if self.settings[key].section is not None:
+                    _build(OmegaConf.select(self.config, key), key)
             return OmegaConf.to_object(self.config)
         except UsageError:
             raise
         except OmegaConfBaseException as error:  # an interpolation that leads nowhere
-            key = error.full_key or "an interpolation ${...}"
+            key = error.full_key or ", ".join(self._interpolated()) or "an interpolation ${...}"
             raise UsageError(f"{key}: {_first_line(error)}; correct it, or write the value itself") from error
         except ValueError as error:
             raise UsageError(str(error)) from error
 
-    def _check_value(self, setting: Setting, key: str, values: Any) -> None:
+    def _interpolated(self) -> list[str]:
+        """The keys that hold a ${...}."""
+
+        def walk(value: Any, key: str) -> list[str]:
+            if isinstance(value, dict):
+                return [found for name, item in value.items() for found in walk(item, f"{key}.{name}")]
+            return [key[1:]] if "${" in str(value) else []
+
+        return walk(OmegaConf.to_container(self.config), "")
+
+    def _check_items(self, key: str) -> None:
+        """Check each section of a mapping of sections as if its keys were settings."""
+        for name, item in (OmegaConf.select(self.config, key) or {}).items():
+            if OmegaConf.is_config(item) and dataclasses.is_dataclass(kind := OmegaConf.get_type(item)):
+                values = OmegaConf.to_container(item, resolve=True)
+                for setting in list_settings(kind):
+                    self._check_value(setting, setting.key, values, within=f"{key}.{name}.")
+                _build(item, f"{key}.{name}")
+
+    def _check_value(self, setting: Setting, key: str, values: Any, *, within: str = "") -> None:
         """Refuse what OmegaConf lets pass: sections among numbers, and numbers that are none."""
         if setting.section is not None:
             return
@@ -124,7 +149,7 @@ class _Filling:
                 return  # a section that is null
             values = values[name]
         if not fits(values, setting.type):
-            raise UsageError(self._wrong_value(setting, key, values))
+            raise UsageError(within + self._wrong_value(setting, key, values))
 
     def _owner(self, key: str) -> Setting | None:
         """Find the setting that a key belongs to: the one of that name, or a mapping that it is below."""
@@ -163,6 +188,21 @@ class _Filling:
             name = next(iter(difflib.get_close_matches(name, by_name, n=1)), "")
         nearest = by_name.get(name, similar)
         return f"; did you mean {' or '.join(nearest)}?" if nearest else "; --help lists the keys"
+
+
+def _build(section: Any, key: str) -> None:
+    """Build one section, to name it where it refuses its values; it may have named itself, in part or in full."""
+    if not OmegaConf.is_config(section):
+        return  # null
+    try:
+        OmegaConf.to_object(section)
+    except ValueError as error:
+        message = str(error)
+        outer, _, own = key.rpartition(".")
+        if key not in message:
+            where = outer if message.startswith(f"{own}.") else key
+            message = f"{where}.{message}" if where else message
+        raise UsageError(message) from error
 
 
 def _is_text(hint: Any) -> bool:

@@ -87,8 +87,14 @@ def _check_keys(content: Any, hint: Any, above: str, path: Path) -> None:
             f"{path}: {above.rstrip('.')}: found {str(content)[:80]}, expected text; put it in quotes"
         )
     if typing.get_origin(hint) is list and isinstance(content, list):
+        inner = typing.get_args(hint)[0]
         for item in content:
-            _check_keys(item, typing.get_args(hint)[0], above, path)
+            if _section(inner) is None and isinstance(item, list | dict):
+                kind = "list" if isinstance(item, list) else "section"
+                raise UserError(
+                    f"{path}: {above.rstrip('.')}: a {kind} stands in the list, expected plain values"
+                )
+            _check_keys(item, inner, above, path)
         return
     if section is None or not isinstance(content, Mapping):
         return

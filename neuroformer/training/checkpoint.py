@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,7 +154,50 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: a PyTorch file, but not a checkpoint of neuroformer; use one that pretrain.py wrote"
         )
+    told = content["neuroformer"].pop("digest", None)  # checkpoints of before have none
+    if told is not None and told != _digest(content):
+        raise UserError(
+            f"{path}: its content is not what was written (the file is damaged); use another checkpoint of the run, "
+            "or train again"
+        )
     return content
+
+
+def write_checkpoint(content: dict[str, Any], path: str | Path) -> None:
+    """Write a checkpoint, whole or not at all, with a digest of what it holds.
+
+    Raises:
+        UserError: the disk is full; a checkpoint that had the name is as it was.
+    """
+    content = {**content, "neuroformer": {**content["neuroformer"]}}
+    content["neuroformer"]["digest"] = _digest(content)
+    # Through a file of Python's, as torch's own writer loses the system's error number.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+
+
+def _digest(content: Any) -> str:
+    """SHA-256 of all keys, values and tensors: checksums of an archive's members do not tell when two are exchanged."""
+    found = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            found.update(f"{value.dtype} {tuple(value.shape)};".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                found.update(f"{key!r}:".encode())
+                add(item)
+            found.update(b"};")
+        elif isinstance(value, list | tuple):
+            for item in value:
+                add(item)
+            found.update(b"];")
+        else:
+            found.update(f"{value!r};".encode())
+
+    add(content)
+    return found.hexdigest()
 
 
 def save_model(
@@ -182,8 +227,7 @@ def save_model(
         },
     }
     for name in ("best", "last"):
-        with atomic_path(folder / f"{name}.ckpt") as temporary:
-            torch.save(content, temporary)
+        write_checkpoint(content, folder / f"{name}.ckpt")
 
 
 def add_knowledge(path: Path, knowledge: Knowledge | None, unit_encoder: UnitEncoder | None) -> None:
@@ -192,8 +236,7 @@ def add_knowledge(path: Path, knowledge: Knowledge | None, unit_encoder: UnitEnc
     for name, part in (("knowledge", knowledge), ("unit_encoder", unit_encoder)):
         if part is not None:
             content["neuroformer"][name] = part.state()
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    write_checkpoint(content, path)
 
 
 def task_config(settings: dict[str, Any]) -> TaskConfig:

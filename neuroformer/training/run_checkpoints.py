@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
-from neuroformer.files import atomic_path
-from neuroformer.training.checkpoint import read_checkpoint
+from neuroformer.training.checkpoint import read_checkpoint, write_checkpoint
 from neuroformer.training.stop import RunStoppedError, StopSignals
 
 MONITOR = "val_objective"
@@ -29,9 +27,7 @@ class AtomicCheckpointIO(CheckpointIO):
         Raises:
             UserError: the disk is full; a checkpoint that had the name is as it was.
         """
-        # Through a file of Python's, as torch's own writer loses the system's error number.
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
+        write_checkpoint(checkpoint, path)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None

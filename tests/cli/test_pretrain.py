@@ -62,6 +62,10 @@ def test_wildcards_find_sessions(circuit: Callable[..., Path], tmp_path: Path) -
         (["out=OUT", "data.sessions=[FILE]", "optim.lr=fast"], 2, "optim.lr: found 'fast', expected float"),
         (["out=OUT", "data.sessions=[FILE]", "model.trunk.heads=5"], 2, "model.trunk.heads=5"),
         (["out=OUT", "data.sessions=[FILE]", "trainer.max_epochs=2"], 2, "optim.steps"),
+        (["out=OUT", "data.variables.x.grid=-2"], 2, "data.variables.x.grid=-2: expected 2 cells or more"),
+        (["out=OUT", "data.variables.x.limits=[1,[2]]"], 2, "data.variables.x.limits: found [1.0, [2]]"),
+        (["out=OUT", "data.split.val=2"], 2, "data.split.val=2"),
+        (["out=OUT", "data.sessions=${out}"], 2, "data.sessions: Invalid value assigned"),
         (
             ["out=OUT", "data.sessions=[FILE]", "trainer.acelerator=cpu"],
             2,

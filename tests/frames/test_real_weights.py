@@ -42,6 +42,7 @@ def test_minilm_knows_what_sentences_mean() -> None:
 
 
 @pytest.mark.slow  # reading the GGUF file takes most of a minute
+@pytest.mark.timeout(900)
 def test_smollm2_predicts_text() -> None:
     transformers, gguf = pytest.importorskip("transformers"), pytest.importorskip("gguf")
     config = configured("smollm2")

@@ -50,6 +50,8 @@ def test_a_mapping_is_read_into_its_types(tmp_path: Path) -> None:
             "traces: {deconvolution: {threshold: 0}}",
             "deconvolution.threshold: found 0.0, expected more than 0",
         ),
+        ("behavior: {speed: {valid: [0, [1]]}}", "behavior.speed.valid: a list stands in the list"),
+        ("behavior: {side: {values: [0, {a: 1}]}}", "behavior.side.values: a section stands in the list"),
         ("- a list", "holds no `key: value` lines"),
         ("clock: [1", "not valid YAML at line 1"),
     ],

@@ -226,3 +226,24 @@ def test_parts_that_contradict_each_other_are_refused(
     path = tmp_path / "forged.ckpt"
     torch.save(content, path)
     assert "cannot rebuild its model" in refusal(path)
+
+
+def test_exchanged_tensors_are_noticed(trained: Path, tmp_path: Path) -> None:
+    """Each member of the archive agrees with its own checksum; the digest covers the whole."""
+    path = tmp_path / "exchanged.ckpt"
+    with zipfile.ZipFile(trained / "checkpoints/best.ckpt") as source, zipfile.ZipFile(path, "w") as target:
+        names = [info.filename for info in source.infolist()]
+        of_size: dict[int, list[str]] = {}
+        for info in source.infolist():
+            if "/data/" in info.filename:
+                of_size.setdefault(info.file_size, []).append(info.filename)
+        pairs = [same for same in of_size.values() if len({source.read(name) for name in same}) > 1]
+        one, other = next(
+            (a, b) for same in pairs for a in same for b in same if source.read(a) != source.read(b)
+        )
+        exchanged = {one: other, other: one}
+        for name in names:
+            target.writestr(name, source.read(exchanged.get(name, name)))
+    torch.load(path, weights_only=True)  # PyTorch sees nothing
+    with pytest.raises(UserError, match=r"exchanged\.ckpt: its content is not what was written"):
+        load_checkpoint(path)
