@@ -316,7 +316,7 @@ def huge(file: h5py.File, rng: np.random.Generator) -> str:
     elif kind == 1:
         _replace(file, path, shape=(rows, *shape[1:]), dtype=dtype)
     elif kind == 2:
-        fill = None if dtype.kind == "O" else 1
+        fill = 1 if dtype.kind in "biuf" else None  # text has none
         _replace(
             file, path, shape=(rows, *shape[1:]), dtype=dtype, chunks=True, fillvalue=fill, compression="gzip"
         )
