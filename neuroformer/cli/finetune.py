@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
 from neuroformer.cli.command import Command
+from neuroformer.cli.training import train_and_tell
 from neuroformer.settings.finetune import FinetuneConfig
 
 
 def run(config: FinetuneConfig) -> int:
-    """Tune and print where the results are; the exit code is above 128 where a signal stopped it."""
-    from lightning.pytorch.utilities import rank_zero_only
-
+    """Tune and print where the results are."""
     from neuroformer.training.finetune import finetune
-    from neuroformer.training.stop import RunStoppedError
 
-    try:
-        metrics = finetune(config, command=COMMAND.name)
-    except RunStoppedError as stop:
-        if not getattr(rank_zero_only, "rank", 0):  # one of several processes speaks
-            print(stop, file=sys.stderr, flush=True)
-        return stop.exit_code
-    if getattr(rank_zero_only, "rank", 0):
-        return 0
+    return train_and_tell(lambda: finetune(config, command=COMMAND.name), _tell, config.out)
+
+
+def _tell(metrics: dict[str, Any]) -> None:
     score = metrics["val_bits_per_spike"]
     print(
         f"{metrics['steps']} steps in {metrics['seconds']:.0f} s; "
@@ -33,8 +27,6 @@ def run(config: FinetuneConfig) -> int:
             f"not told by events, at the mean of known units: {', '.join(metrics['untold'])}; what is read out of them "
             "means nothing before labels are used (stages bayes, units)"
         )
-    print(f"results: {config.out}    next: neuroformer evaluate run={config.out}")
-    return 0
 
 
 COMMAND = Command(

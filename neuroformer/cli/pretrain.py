@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
 from neuroformer.cli.command import Command
+from neuroformer.cli.training import train_and_tell
 from neuroformer.settings.training import PretrainConfig
 
 
 def run(config: PretrainConfig) -> int:
-    """Train and print where the results are; the exit code is above 128 where a signal stopped the run."""
-    from lightning.pytorch.utilities import rank_zero_only
-
+    """Train and print where the results are."""
     from neuroformer.training.run import pretrain
-    from neuroformer.training.stop import RunStoppedError
 
-    try:
-        metrics = pretrain(config, command=COMMAND.name)
-    except RunStoppedError as stop:
-        if not getattr(rank_zero_only, "rank", 0):  # one of several processes speaks
-            print(stop, file=sys.stderr, flush=True)
-        return stop.exit_code
-    if getattr(rank_zero_only, "rank", 0):
-        return 0
+    return train_and_tell(lambda: pretrain(config, command=COMMAND.name), _tell, config.out)
+
+
+def _tell(metrics: dict[str, Any]) -> None:
     score = metrics["val_bits_per_spike"]
     print(
         f"{metrics['steps']} steps, {metrics['events_trained']:,} events in {metrics['seconds']:.0f} s "
@@ -34,8 +28,6 @@ def run(config: PretrainConfig) -> int:
         print(
             f"{metrics['skipped_steps']} steps were dropped for their loss or gradient (optim.on_bad_loss=skip)"
         )
-    print(f"results: {config.out}    next: neuroformer evaluate run={config.out}")
-    return 0
 
 
 COMMAND = Command(
