@@ -166,7 +166,8 @@ class _Filling:
         if setting.section is not None:
             child = next(name for name in self.settings if name.startswith(f"{key}."))
             return f"{key}: found {found}, expected keys below it; for example {child}=VALUE"
-        message = f"{key}: found {found}, expected {describe_type(setting.type)}"
+        wanted = "a number" if found == "nan" else describe_type(setting.type)  # NaN is a float as well
+        message = f"{key}: found {found}, expected {wanted}"
         if typing.get_origin(setting.type) is list and not isinstance(value, list):
             return f"{message}; for example {setting.key}=[{shorten(show(value))}]"
         if setting.is_mapping and key == setting.key:

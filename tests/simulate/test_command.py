@@ -54,7 +54,7 @@ def test_shipped_circuits_work(file, tmp_path, capsys):
     ("word", "message"),
     [
         ("duration_s=-5", "duration_s=-5.0: expected at least one step (dt_s=0.005)"),
-        ("duration_s=nan", "duration_s=nan: expected"),
+        ("duration_s=nan", "duration_s: found nan, expected a number"),
         ("block_s=0.001", "block_s=0.001: expected at least one step"),
         ("dt_s=0", "dt_s=0.0: expected a number above 0"),
         ("units=0", "units=0: expected a number above 0"),

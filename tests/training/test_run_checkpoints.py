@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from neuroformer.errors import UserError
-from neuroformer.training import run_checkpoints
 from neuroformer.training.checkpoint import read_checkpoint
 from neuroformer.training.run_checkpoints import AtomicCheckpointIO
 
@@ -30,7 +29,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(
         save(content, file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_checkpoints.torch, "save", fill)
+        patch.setattr(torch, "save", fill)
         with pytest.raises(
             UserError, match=r"\.ckpt: not written, no space left on the disk \(.* MB free in"
         ):
