@@ -142,6 +142,12 @@ CHANGES = {
         file.__delitem__("events/times"),
         file.create_dataset("events/times", (300,), "f8"),
     ),
+    "events/units: declared but not stored in full": lambda file: (
+        file.__delitem__("events/units"),
+        file.create_dataset("events/units", (300,), "i4", chunks=(300,)).id.write_direct_chunk(
+            (0,), bytes(16)
+        ),
+    ),
     "traces/values: declared but not stored in full": lambda file: (
         file.__delitem__("traces/values"),
         file.create_dataset("traces/values", (120, 4), "f4", chunks=(10, 4)).write_direct(
