@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from neuroformer.batch import Batch
 from neuroformer.model.attention import rotary_angles, rotate
 from neuroformer.model.encoders import VariableShape, make_encoder
+from neuroformer.model.randomness import Dropout
 from neuroformer.model.shrinkage import ShrunkWeight
 
 # Tuning is the rule and not the exception: a posterior that starts narrow would take absent weights for granted.
@@ -86,7 +87,7 @@ class Context(nn.Module):
                 nn.init.normal_(linear.weight, std=width**-0.5)
         for parameter in self.mix[-1].parameters():
             nn.init.zeros_(parameter)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.common = nn.Parameter(torch.zeros(features))
         self.tuning = ShrunkWeight(0, features, log_scale=_INITIAL_LOG_SCALE)
 

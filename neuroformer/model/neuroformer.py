@@ -20,6 +20,7 @@ from neuroformer.model.context import Context
 from neuroformer.model.coupling import FullCoupling, LowRankCoupling
 from neuroformer.model.encoders import VariableShape
 from neuroformer.model.history import OwnHistory
+from neuroformer.model.loss import LossSums, weighed
 from neuroformer.model.observation import poisson_log_likelihood
 from neuroformer.model.readout import Decoded, Readout
 from neuroformer.model.sampled import draw_units, part_of, sampled_log_likelihood
@@ -450,7 +451,14 @@ class Neuroformer(nn.Module):
             `loss`, and without gradient its parts `nll` (events), `level_nll` and `kl`, each per event,
             `decode_nll` per label, if there are any, and `align` per drawn bin, if latents are aligned.
         """
-        events = (batch.event_mask & batch.scored.gather(1, batch.event_bin)).sum().clamp(min=1)
+        sums = self.loss_sums(batch, labels=labels, known=known)
+        n_labels = 0 if labels is None else self.count_labels(labels)
+        parts = sums.parts(events=max(1, batch.scored_events), labels=n_labels)
+        total = weighed(parts, decode=self.config.readout.weight, align=self.config.alignment.weight)
+        return {"loss": total, **{name: part.detach() for name, part in parts.items()}}
+
+    def loss_sums(self, batch: Batch, *, labels: Batch | None = None, known: Batch | None = None) -> LossSums:
+        """What the loss is made of; its arguments are those of `loss`."""
         size = self._sample_size(batch) if self.training else None
         if size is None:
             found = self.likelihood(batch)
@@ -463,26 +471,26 @@ class Neuroformer(nn.Module):
         kl = cells.new_zeros(())
         for session in batch.session.unique().tolist():
             kl = kl + share[batch.session == session].sum() * self.kl(session)
-        nll, level_nll = -cells / events, -levels / events
-        kl = kl / events
-        parts = {"nll": nll.detach(), "level_nll": level_nll.detach(), "kl": kl.detach()}
-        total = nll + level_nll + kl
-        if labels is not None and self.readout is not None:
+        decode = align = None
+        if labels is not None and self.readout is not None and self.count_labels(labels):
             scores = self.readout.log_likelihood(self.readout_outputs(batch), labels).values()
-            n_labels = sum((counted.sum() for _, counted in scores), start=nll.new_zeros(()))
-            if n_labels > 0:
-                decode_nll = -sum((score.sum() for score, _ in scores), start=nll.new_zeros(())) / n_labels
-                parts["decode_nll"] = decode_nll.detach()
-                total = total + self.config.readout.weight * decode_nll
+            decode = sum((score.sum() for score, _ in scores), start=cells.new_zeros(()))
         if self.alignment is not None:
             known = batch if known is None else known
             align = self.alignment(
                 known, self.event_weight(known), readout=self.readout, context=self.context_path
             )
-            if align is not None:
-                parts["align"] = align.detach()
-                total = total + self.config.alignment.weight * align
-        return {"loss": total, **parts}
+        return LossSums(cells=cells, levels=levels, kl=kl, decode=decode, align=align)
+
+    def count_labels(self, labels: Batch) -> int:
+        """Labels that the readouts are to find."""
+        if self.readout is None:
+            return 0
+        return sum(
+            int((labels.variables[name].known & labels.scored).sum())
+            for name in self.readout.shapes
+            if name in labels.variables
+        )
 
     def kl(self, session: int) -> Tensor:
         """Nats that the posterior of a session's weights costs against their priors."""

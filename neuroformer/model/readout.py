@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from neuroformer.batch import Batch, Variable
 from neuroformer.model.context import CrossAttention, _key
 from neuroformer.model.encoders import VariableShape
+from neuroformer.model.randomness import Dropout, generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Readout(nn.Module):
         self.given = nn.Linear(context_width, width, bias=False)
         self.attention = CrossAttention(width=width, heads=heads, longest=window) if window else None
         self.mix = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout),
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), Dropout(dropout),
             nn.Linear(2 * width, width),
         )  # fmt: skip
         self.heads = nn.ModuleDict({_key(s.name): nn.Linear(width, _n_outputs(s)) for s in variables})
@@ -111,7 +112,10 @@ class Readout(nn.Module):
         first = batch.first_scored
         tokens = self.unit[batch.unit_row.gather(1, batch.event_unit)]  # (B, E, W)
         if self.training and self.unit_dropout:
-            kept = torch.rand(batch.unit_row.shape, device=tokens.device) >= self.unit_dropout
+            kept = (
+                torch.rand(batch.unit_row.shape, device=tokens.device, generator=generator())
+                >= self.unit_dropout
+            )
             weight = weight * kept.gather(1, batch.event_unit) / (1 - self.unit_dropout)
         level = self.events_per_bin[batch.session].clamp(min=0.1).rsqrt()[:, None, None]
         per_bin = batch.sum_per_bin(tokens * weight.unsqueeze(-1))

@@ -17,6 +17,7 @@ from neuroformer.model.attention import Block, rotary_angles
 from neuroformer.model.backends import make_attend
 from neuroformer.model.filters import exponential_filters
 from neuroformer.model.packing import Packed
+from neuroformer.model.randomness import Dropout
 from neuroformer.model.shrinkage import ShrunkWeight
 
 
@@ -59,7 +60,7 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(Block(width=width, heads=heads, dropout=dropout) for _ in range(layers))
         self.pool = nn.ModuleList(nn.Linear(width, state, bias=False) for _ in time_constants)
         self.bias = nn.Parameter(torch.zeros(state))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.readout = ShrunkWeight(0, state)
         self.register_buffer("events_per_bin", torch.zeros(0))
         self.events_per_bin: Tensor

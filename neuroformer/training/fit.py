@@ -29,7 +29,7 @@ from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.checkpoint import add_knowledge, load_checkpoint, read_checkpoint
 from neuroformer.training.knowledge import Knowledge, learn_knowledge, learn_readouts
 from neuroformer.training.log_file import LogFile
-from neuroformer.training.module import PretrainModule
+from neuroformer.training.module import SHOWN_EVERY, PretrainModule
 from neuroformer.training.run_checkpoints import MONITOR, AtomicCheckpointIO, RunCheckpoints
 from neuroformer.training.sharding import sharded_strategy
 from neuroformer.training.stop import StopSignals
@@ -146,7 +146,7 @@ def make_trainer(
             EarlyStopping(MONITOR, mode="max", patience=config.patience, check_on_train_epoch_end=True)
         )
     if config.trainer.get("enable_progress_bar", True):
-        callbacks.append(TQDMProgressBar(leave=False))
+        callbacks.append(TQDMProgressBar(refresh_rate=SHOWN_EVERY, leave=False))
     settings = {
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,

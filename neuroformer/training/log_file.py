@@ -98,7 +98,8 @@ class LogFile(Callback):
         """Add a step; write a line when it is due."""
         guard = getattr(pl_module, "guard", None)
         if guard is None or not guard.in_a_row:  # else it was dropped
-            found = {name: float(trainer.callback_metrics.get(name, math.nan)) for name in TRAINED}
+            last = getattr(pl_module, "last", {})
+            found = {name: last.get(name, math.nan) for name in TRAINED}
             for name in ("train_loss", "train_nll", "train_level_nll", "train_kl"):
                 self._sums[name] = self._sums.get(name, 0.0) + found[name]
             for name in ("train_decode_nll", "train_align"):

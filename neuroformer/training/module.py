@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import lightning as L
@@ -18,6 +17,7 @@ from neuroformer.data import Vocabulary
 from neuroformer.metrics import bits_per_spike
 from neuroformer.model import Neuroformer
 from neuroformer.model.attention import Block
+from neuroformer.model.loss import weighed
 from neuroformer.model.observation import poisson_log_likelihood
 from neuroformer.model.tasks import make_task
 from neuroformer.settings.context import TaskConfig
@@ -26,6 +26,18 @@ from neuroformer.training.bad_loss import LossGuard
 from neuroformer.training.rank_tasks import draw_shared_task
 from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks
 from neuroformer.training.sharding import ShardedStrategy, touch_all
+from neuroformer.training.side_by_side import side_by_side
+
+SHOWN_EVERY = 10
+"""Steps between two that the progress bar shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Per:
+    """What sums are divided by: those of all processes over the number of processes."""
+
+    events: float
+    labels: float
 
 
 class PretrainModule(L.LightningModule):
@@ -65,7 +77,11 @@ class PretrainModule(L.LightningModule):
         self.events_trained = 0
         self.guard = LossGuard(optim)
         self._loss = math.nan
+        self.last: dict[str, float] = {}
+        """Parts of the loss of the last step, over all processes; NaN where there is none."""
         self._untouched: list[str] = []
+        self._shared: list[nn.Parameter] | None = None
+        self._threads = torch.get_num_threads()
         self.validation: dict[str, float] = {}
 
     def configure_model(self) -> None:
@@ -84,86 +100,114 @@ class PretrainModule(L.LightningModule):
         """Negative evidence lower bound per event, over the rows of all processes.
 
         Lightning averages the processes' gradients. Their batches differ in events and labels, and a mean of means is
-        not the mean over all: each process's part is weighed by its share, so that the gradient is that of one process
-        with the whole batch.
+        not the mean over all: each process divides by what all have, so that the gradient is that of one process with
+        the whole batch.
         """
         model, (rank, world) = self.model, rank_and_world()
         task = draw_shared_task(batch, model.variables, self.tasks) if model.variables else None
-        if world > 1:  # tasks are drawn alike, dropout is not
-            torch.manual_seed(step_seed(self.seed, self.global_step, rank))
-        events = int((batch.event_mask & batch.scored.gather(1, batch.event_bin)).sum())
-        if world == 1:
-            all_events, share, of_labels = events, 1.0, 1.0
+        seen, labels = (batch, None) if task is None else (task.seen, task.labels)
+        n_labels = 0 if labels is None else model.count_labels(labels)
+        events, all_labels = sum_over_ranks([batch.scored_events, n_labels], self.device)
+        per = _Per(events=max(1.0, events) / world, labels=max(1.0, all_labels) / world)
+        n_parts = self._n_parts(batch)
+        self._use_threads(1 if n_parts > 1 else self._threads)
+        if n_parts == 1:
+            if world > 1:  # tasks are drawn alike, dropout is not
+                torch.manual_seed(step_seed(self.seed, self.global_step, rank))
+            loss, parts = self._loss_of(seen, labels, batch, per)
         else:
-            labels = 0 if task is None or task.labels is None else self._count_labels(task.labels)
-            total, total_labels = sum_over_ranks([events, labels], self.device)
-            all_events, share = int(total), max(events, 1) * world / max(total, 1)
-            of_labels = labels * world / max(total_labels, 1)
-        with self._weighed(decode=of_labels / share, align=1 / share):
-            parts = (
-                model.loss(batch) if task is None else model.loss(task.seen, labels=task.labels, known=batch)
+            cut = [slice(k, None, n_parts) for k in range(n_parts)]
+            loss, parts = side_by_side(
+                [
+                    partial(
+                        self._loss_of,
+                        seen.part(rows),
+                        None if labels is None else labels.part(rows),
+                        batch.part(rows),
+                        per,
+                    )
+                    for rows in cut
+                ],
+                self._parameters_of(batch),
+                [step_seed(self.seed, self.global_step, rank, k) for k in range(n_parts)],
             )
-        loss = parts["loss"] if world == 1 else share * parts["loss"]
         if self._sharded():
             loss, self._untouched = touch_all(loss, self.model)
-        self._log_parts(parts, share=share, of_labels=of_labels)
-        self.events_trained += all_events
+        self._log_parts(loss, parts)
+        self.events_trained += int(events)
         self._sessions = batch.session
         return loss
 
-    def _count_labels(self, labels: Batch) -> int:
-        """What the readouts' loss is a mean over."""
-        assert self.model.readout is not None
-        return sum(
-            int((labels.variables[name].known & labels.scored).sum())
-            for name in self.model.readout.shapes
-            if name in labels.variables
-        )
-
-    @contextmanager
-    def _weighed(self, *, decode: float, align: float) -> Iterator[None]:
-        """While the block runs, parts of the loss weigh this many times what they weigh in the configuration."""
+    def _loss_of(
+        self, seen: Batch, labels: Batch | None, known: Batch, per: _Per
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What some chunks bring to the loss, and what it is made of."""
+        sums = self.model.loss_sums(seen, labels=labels, known=known)
+        parts = sums.parts(events=per.events, labels=per.labels)
         config = self.model.config
-        if decode == align == 1.0:
-            yield
-            return
-        self.model.config = replace(
-            config,
-            readout=replace(config.readout, weight=config.readout.weight * decode),
-            alignment=replace(config.alignment, weight=config.alignment.weight * align),
-        )
-        try:
-            yield
-        finally:
-            self.model.config = config
+        return weighed(parts, decode=config.readout.weight, align=config.alignment.weight), parts
 
-    def _log_parts(self, parts: dict[str, Tensor], *, share: float, of_labels: float) -> None:
-        """Log means over all processes' events, and labels."""
-        world = rank_and_world()[1]
-        found = {name: parts[name].detach() for name in ("loss", "nll", "level_nll", "kl")}
-        found |= {name: parts.get(name, torch.tensor(math.nan)) for name in ("decode_nll", "align")}
-        if world > 1:
-            there = {name: name in parts for name in found}
-            weight = dict.fromkeys(found, share / world) | {
-                "decode_nll": of_labels / world,
-                "align": 1 / world,
+    def _n_parts(self, batch: Batch) -> int:
+        """Parts of a batch computed side by side: one per thread of PyTorch, where that gives the same loss."""
+        if (
+            batch.scored.device.type != "cpu"
+            or self.model.alignment is not None  # latents are told apart within a whole batch
+            or self._sharded()
+            or torch.is_autocast_enabled("cpu")  # is known to its own thread only
+        ):
+            return 1
+        return min(self._threads, len(batch.session))
+
+    def _use_threads(self, number: int) -> None:
+        """PyTorch's threads in this one; a second thread of its own waits by spinning, on a core that a part needs."""
+        if torch.get_num_threads() != number:
+            torch.set_num_threads(number)
+
+    def teardown(self, stage: str) -> None:
+        """Leave PyTorch's threads as they were."""
+        self._use_threads(self._threads)
+
+    def _parameters_of(self, batch: Batch) -> list[nn.Parameter]:
+        """Those that the loss of a batch may depend on: not what belongs to other sessions."""
+        if self._shared is None:
+            own = {
+                id(p) for session in range(len(self.vocabulary)) for p in self.model.own_parameters(session)
             }
+            self._shared = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
+        return self._shared + [
+            p
+            for session in batch.session.unique().tolist()
+            for p in self.model.own_parameters(session)
+            if p.requires_grad
+        ]
+
+    def _log_parts(self, loss: Tensor, parts: dict[str, Tensor]) -> None:
+        """Log means over all processes."""
+        world = rank_and_world()[1]
+        found = {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+        for name in ("decode_nll", "align"):
+            found.setdefault(name, torch.tensor(math.nan))
+        if world > 1:
+            there = {name: name == "loss" or name in parts for name in found}
             sums = sum_over_ranks(
-                [weight[name] * float(found[name]) if there[name] else 0.0 for name in found]
+                [float(found[name]) if there[name] else 0.0 for name in found]
                 + [float(there[name]) for name in found],
                 self.device,
             )
             totals, counts = sums[: len(found)], sums[len(found) :]
             found = {
-                name: torch.tensor(total if count else math.nan)
+                name: torch.tensor(total / world if count else math.nan)
                 for name, total, count in zip(found, totals, counts, strict=True)
             }
-        self._loss = float(found["loss"])
-        self.log("train_loss", found["loss"], prog_bar=True)
-        for name in ("nll", "level_nll", "kl", "decode_nll"):
-            self.log(f"train_{name}", found[name])
-        if self.model.alignment is not None:
-            self.log("train_align", found["align"])
+        self.last = {f"train_{name}": float(value) for name, value in found.items()}
+        self._loss = self.last["train_loss"]
+        # Lightning takes a millisecond for each name; without a logger only the progress bar looks.
+        if self.trainer.loggers or self.global_step % SHOWN_EVERY == 0:
+            shown = {
+                k: v for k, v in self.last.items() if k != "train_align" or self.model.alignment is not None
+            }
+            self.log("train_loss", shown.pop("train_loss"), prog_bar=True)
+            self.log_dict(shown)
 
     def configure_gradient_clipping(
         self,

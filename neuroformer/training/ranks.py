@@ -29,11 +29,11 @@ def sum_over_ranks(values: Sequence[float], device: torch.device) -> list[float]
     return [float(value) for value in found]
 
 
-def step_seed(seed: int, step: int, rank: int = 0) -> int:
+def step_seed(seed: int, step: int, rank: int = 0, part: int | None = None) -> int:
     """Seed of one step's randomness: the same in every process, at any time, on any machine.
 
     It is Python's hash of a tuple of integers, which no environment variable changes (only text is hashed with a
-    secret). What is drawn of it is a function of (seed, step, rank) alone, so that no state of a generator has to be
-    kept for a run to go on.
+    secret). What is drawn of it is a function of (seed, step, rank, part) alone, so that no state of a generator has to
+    be kept for a run to go on.
     """
-    return hash((seed, step, rank)) % 2**63
+    return hash((seed, step, rank) if part is None else (seed, step, rank, part)) % 2**63

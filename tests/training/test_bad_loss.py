@@ -3,6 +3,7 @@
 import csv
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from neuroformer.errors import UserError
 from neuroformer.model import Neuroformer
+from neuroformer.model.loss import LossSums
 from neuroformer.settings.training import OptimConfig
 from neuroformer.training.bad_loss import FEWEST, LossGuard
 from neuroformer.training.checkpoint import read_checkpoint
@@ -25,19 +27,19 @@ def judge(guard: LossGuard, loss: float, norm: float = 1.0, step: int = 7) -> bo
 
 def spoil(patch: pytest.MonkeyPatch, steps: set[int], factor: float) -> None:
     """Multiply the loss of some steps."""
-    step, loss = [0], Neuroformer.loss
+    step, loss = [0], Neuroformer.loss_sums
     begin = PretrainModule.on_train_batch_start
 
     def note(module: PretrainModule, batch: Any, batch_idx: int) -> None:
         begin(module, batch, batch_idx)
         step[0] = module.global_step
 
-    def bad(model: Neuroformer, *args: Any, **settings: Any) -> dict[str, torch.Tensor]:
-        parts = loss(model, *args, **settings)
-        return {**parts, "loss": parts["loss"] * factor} if step[0] in steps else parts
+    def bad(model: Neuroformer, *args: Any, **settings: Any) -> LossSums:
+        sums = loss(model, *args, **settings)
+        return replace(sums, cells=sums.cells * factor) if step[0] in steps else sums
 
     patch.setattr(PretrainModule, "on_train_batch_start", note)
-    patch.setattr(Neuroformer, "loss", bad)
+    patch.setattr(Neuroformer, "loss_sums", bad)
 
 
 @pytest.mark.parametrize(
