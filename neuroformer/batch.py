@@ -90,6 +90,11 @@ class Batch:
         columns = self.scored.any(0)
         return int(columns.to(torch.int8).argmax()) if bool(columns.any()) else self.n_bins
 
+    @cached_property
+    def one_session(self) -> bool:
+        """Whether all rows are of one session, with the same units in the same columns."""
+        return bool((self.unit_row == self.unit_row[:1]).all())
+
     @property
     def scored_events(self) -> int:
         """Events in the bins that count."""

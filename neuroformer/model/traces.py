@@ -33,7 +33,10 @@ def own_traces(
     if sparse is None:
         sparse = 4 * batch.event_bin.numel() * kernels.shape[1] <= n_rows * n_units * n_out
     if not sparse:
-        return channel_filter(batch.counts(weight), kernels, batch.first_scored), None
+        by_unit = batch.counts(weight).transpose(
+            0, 2
+        )  # (N, T, B): in memory units stand before rows, see `combine`
+        return channel_filter(by_unit, kernels, batch.first_scored).transpose(0, 1), None
     cell, values = _reach(batch, kernels, weight)
     touched = torch.zeros(n_rows * n_units * n_out, dtype=torch.bool, device=cell.device)
     touched[cell] = True
@@ -47,16 +50,20 @@ def combine(traces: Traces, weight: Tensor, batch: Batch, *, squared: bool = Fal
 
     Args:
         traces: from `own_traces`.
-        weight: (B, N, K).
+        weight: (B, N, K), or (1, N, K) for all rows.
         batch: the chunks.
         squared: use the squares of the traces.
     """
     values, cells = traces
     values = values.square() if squared else values
+    if cells is None and len(weight) == 1:  # one product a unit for all rows
+        found = weight[0].unsqueeze(1) @ values.permute(1, 2, 0, 3).flatten(2)  # (N, 1, B · T)
+        return found.view(values.shape[1], len(values), -1).permute(1, 2, 0)
     if cells is None:
         return (weight.unsqueeze(2) @ values).squeeze(2).mT
     n_rows, n_units = batch.unit_row.shape
     n_out = batch.n_bins - batch.first_scored
+    weight = weight.expand(n_rows, -1, -1)
     found = (values * weight.flatten(0, 1).index_select(0, cells // n_out)).sum(1)
     return (
         found.new_zeros(n_rows * n_units * n_out).index_copy(0, cells, found).view(n_rows, n_units, n_out).mT
@@ -67,7 +74,7 @@ def all_traces(batch: Batch, kernels: Tensor, weight: Tensor | None = None) -> T
     """(B, N, K, T − first): as `own_traces`, always with every cell, by the cheaper way."""
     values, cells = own_traces(batch, kernels, weight)
     if cells is None:
-        return values
+        return values.contiguous()
     n_rows, n_units = batch.unit_row.shape
     n_out = batch.n_bins - batch.first_scored
     full = values.new_zeros(n_rows * n_units * n_out, values.shape[1]).index_copy(0, cells, values)

@@ -30,6 +30,12 @@ def test_every_form_holds_the_same_numbers() -> None:
         )
         torch.testing.assert_close(dense, sparse)
         assert dense.abs().sum() > 0
+        for form in (False, True):
+            one, all_alike = (
+                combine(own_traces(batch, kernels, weight, sparse=form), rows, batch, squared=squared)
+                for rows in (coefficient[:1], coefficient[:1].expand(n_rows, -1, -1))
+            )
+            torch.testing.assert_close(one, all_alike)
     full, none = own_traces(batch, kernels, weight, sparse=False)
     assert none is None
     torch.testing.assert_close(all_traces(batch, kernels, weight), full)
