@@ -44,8 +44,8 @@ class OwnHistory(nn.Module):
             Two (B, T − first, N).
         """
         traces = own_traces(batch, self.basis, weight)
-        # Rows of one session share their weights. In evaluation each row has its own all the same, so that what is found
-        # in a chunk is the same to the last bit whatever else is in the batch.
+        # Rows of one session share their weights. In evaluation each row has its own all the same, so that what is
+        # found in a chunk is the same to the last bit whatever else is in the batch.
         rows = slice(1) if torch.is_grad_enabled() and batch.one_session else slice(None)
         units = batch.unit_row[rows]
         mean = self.shared[batch.session[rows]].unsqueeze(1) + self.own.mean[units]  # (B or 1, N, K)

@@ -28,6 +28,7 @@ from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks
 from neuroformer.training.sharding import ShardedStrategy, touch_all
 from neuroformer.training.side_by_side import side_by_side
 
+PARTS = 2  # more would wait for Python's lock, which all of them need between operations
 SHOWN_EVERY = 10
 """Steps between two that the progress bar shows."""
 
@@ -130,6 +131,7 @@ class PretrainModule(L.LightningModule):
                 ],
                 self._parameters_of(batch),
                 [step_seed(self.seed, self.global_step, rank, k) for k in range(n_parts)],
+                threads=self._threads // n_parts,
             )
         if self._sharded():
             loss, self._untouched = touch_all(loss, self.model)
@@ -148,7 +150,7 @@ class PretrainModule(L.LightningModule):
         return weighed(parts, decode=config.readout.weight, align=config.alignment.weight), parts
 
     def _n_parts(self, batch: Batch) -> int:
-        """Parts of a batch computed side by side: one per thread of PyTorch, where that gives the same loss."""
+        """Parts of a batch computed side by side: two where there are threads for it and the loss stays the same."""
         if (
             batch.scored.device.type != "cpu"
             or self.model.alignment is not None  # latents are told apart within a whole batch
@@ -156,7 +158,7 @@ class PretrainModule(L.LightningModule):
             or torch.is_autocast_enabled("cpu")  # is known to its own thread only
         ):
             return 1
-        return min(self._threads, len(batch.session))
+        return min(PARTS, self._threads, len(batch.session))
 
     def _use_threads(self, number: int) -> None:
         """PyTorch's threads in this one; a second thread of its own waits by spinning, on a core that a part needs."""

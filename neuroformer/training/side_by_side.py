@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import torch
@@ -22,7 +23,11 @@ Parts = dict[str, Tensor]
 
 
 def side_by_side(
-    losses: Sequence[Callable[[], tuple[Tensor, Parts]]], parameters: Sequence[Tensor], seeds: Sequence[int]
+    losses: Sequence[Callable[[], tuple[Tensor, Parts]]],
+    parameters: Sequence[Tensor],
+    seeds: Sequence[int],
+    *,
+    threads: int = 1,
 ) -> tuple[Tensor, Parts]:
     """The sum of losses that are computed, with their gradients, on a thread each.
 
@@ -30,6 +35,7 @@ def side_by_side(
         losses: each gives a loss and what to report of it.
         parameters: whatever the losses depend on.
         seeds: of what each loss draws at random.
+        threads: of PyTorch that each part may use.
 
     Returns:
         The sum, whose gradient is known already and is handed on by `backward`, and the sums of the rest, without
@@ -42,7 +48,7 @@ def side_by_side(
         grads = torch.autograd.grad(total, parameters, allow_unused=True)
         return total.detach(), {name: part.detach() for name, part in parts.items()}, grads
 
-    found = list(_pool(len(losses)).map(one, losses, seeds))
+    found = list(_pool(len(losses), threads).map(one, losses, seeds))
     total = sum((part[0] for part in found[1:]), start=found[0][0])
     sums: Parts = {}
     for _, parts, _ in found:
@@ -74,22 +80,23 @@ class _Known(torch.autograd.Function):
         return None, None, *(grad * by for grad in grads)
 
 
-_POOLS: dict[int, ThreadPoolExecutor] = {}
+_POOLS: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that PyTorch does not divide further; kept, since starting them costs as much as a small step."""
-    if threads not in _POOLS:
+def _pool(size: int, threads: int) -> ThreadPoolExecutor:
+    """Threads with some of PyTorch's each; kept, since starting them costs as much as a small step."""
+    if (size, threads) not in _POOLS:
         before = torch.get_num_threads()
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="part", initializer=_one_thread)
-        list(pool.map(lambda _: torch.ones(100_000).sum(), range(threads)))
+        pool = ThreadPoolExecutor(
+            size, thread_name_prefix="part", initializer=_use_threads, initargs=(threads,)
+        )
+        barrier = Barrier(size)  # all of them start, and none takes two turns
+        list(pool.map(lambda _: barrier.wait(), range(size)))
         torch.set_num_threads(before)  # the number is partly that of the process
-        _POOLS[threads] = pool
-    return _POOLS[threads]
+        _POOLS[size, threads] = pool
+    return _POOLS[size, threads]
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    torch.ones(100_000).add_(
-        1
-    )  # a thread takes the process's number at its first use unless it has one by then
+def _use_threads(number: int) -> None:
+    torch.set_num_threads(number)
+    torch.ones(100_000).add_(1)  # a thread takes the process's number at its first use unless it has one by then
