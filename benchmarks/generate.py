@@ -35,7 +35,7 @@ class Config:
     """Settings of the benchmark."""
 
     models: list[str] = field(default_factory=lambda: list(MODELS))
-    """demo: as in configs/demo/pretrain.yaml; 14M: width 256, 8 heads, 18 layers. Attention looks 0.25 s back."""
+    """demo: as in configs/demo/blocks.yaml; 14M: width 256, 8 heads, 18 layers. Attention looks 0.25 s back."""
     streams: list[int] = field(default_factory=lambda: [1, 32])
     """Streams at once."""
     events: int = 3000

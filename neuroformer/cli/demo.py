@@ -18,6 +18,8 @@ from typing import Any
 from neuroformer.cli.command import Command
 from neuroformer.cli.config import build_config
 from neuroformer.files import RunFolder, read_json
+from neuroformer.settings.connectivity import BLOCK_ESTIMATORS
+from neuroformer.settings.training import PretrainConfig
 
 CIRCUITS = ("clean", "confounded")
 ESTIMATORS = ("adjusted_coupling", "coupling", "attention_rollout", "poisson_glm",
@@ -46,7 +48,10 @@ class DemoConfig:
     confounded: str = "configs/simulate/confounded.yaml"
     """Settings of the circuit with hidden neurons and slow shared drive."""
     pretrain: str = "configs/demo/pretrain.yaml"
-    """Settings of the circuits' pretraining runs."""
+    """Settings of pretraining on the fully observed circuit."""
+    pretrain_confounded: str = "configs/demo/blocks.yaml"
+    """Settings of pretraining on the circuit with hidden neurons: with a transformer block, whose self-attention is read
+    out beside the other methods."""
     animals: str = "configs/simulate/many_animals.yaml"
     """Settings of the animals."""
     n_animals: int = 4
@@ -130,6 +135,7 @@ def _one_thread() -> Iterator[None]:
 
 def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[str, Any]:
     """One circuit from the simulation to its wiring; returns what the table needs."""
+    training = {"clean": config.pretrain, "confounded": config.pretrain_confounded}[name]
     import torch
 
     import simulate.__main__ as simulation
@@ -143,9 +149,11 @@ def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[st
     _step(simulation.COMMAND, log=log, files=[settings], words=[*words, *duration, *again])
     steps = [] if config.steps is None else _steps(config.steps)
     words = [f"data.sessions=[{session}]", f"out={out}", "trainer.enable_progress_bar=false"]
-    _step(pretrain.COMMAND, log=log, files=[config.pretrain], words=[*words, *steps, *again])
+    _step(pretrain.COMMAND, log=log, files=[training], words=[*words, *steps, *again])
     _step(evaluate.COMMAND, log=log, words=[f"run={out}", *again])
-    _step(connectivity.COMMAND, log=log, words=[f"run={out}", f"estimators=[{','.join(ESTIMATORS)}]", *again])
+    layers = build_config(PretrainConfig, [out / "config.yaml"]).model.trunk.layers
+    estimators = [name for name in ESTIMATORS if layers or name not in BLOCK_ESTIMATORS]
+    _step(connectivity.COMMAND, log=log, words=[f"run={out}", f"estimators=[{','.join(estimators)}]", *again])
     scores, wiring = (
         read_json(out / "evaluate" / "metrics.json"),
         read_json(out / "connectivity" / "metrics.json"),
@@ -283,7 +291,7 @@ def render(found: dict[str, dict[str, Any]]) -> str:
         ("auroc", "area under the ROC curve"),
     ):
         lines.append(label)
-        for estimator in found["clean"]["connectivity"]:
+        for estimator in dict.fromkeys(name for f in found.values() for name in f["connectivity"]):
             values = [f["connectivity"].get(estimator, {}).get(score) for f in found.values()]
             row(f"  {method_label(estimator)}", values)
     return "\n".join([*lines, ""])
