@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from neuroformer.batch import Batch
 
@@ -134,7 +133,9 @@ class _Overlapping(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, look: int) -> Tensor:
         ctx.look = look
-        padded = F.pad(x, (0, 0, 0, 0, look, 0)).contiguous()
+        padded = x.new_empty(look + len(x), *x.shape[1:])
+        padded[:look] = 0
+        padded[look:] = x
         step, *rest = padded.stride()
         size = (len(x) // _QUERIES, look + _QUERIES, *x.shape[1:])
         return padded.as_strided(size, (_QUERIES * step, step, *rest))
@@ -144,8 +145,11 @@ class _Overlapping(torch.autograd.Function):
         (grad,) = grads
         n_blocks, n_keys = grad.shape[:2]
         n = n_blocks * _QUERIES
-        total = grad.new_zeros(ctx.look + _QUERIES + n, *grad.shape[2:])
-        for start in range(0, n_keys, _QUERIES):
+        # The first Q keys of all blocks fill what the others are added to, but for the last places.
+        total = grad.new_empty(ctx.look + _QUERIES + n, *grad.shape[2:])
+        total[n:] = 0
+        total[:n].unflatten(0, (n_blocks, _QUERIES)).copy_(grad[:, :_QUERIES])
+        for start in range(_QUERIES, n_keys, _QUERIES):
             stop = min(start + _QUERIES, n_keys)
             part = total[start : start + n].unflatten(0, (n_blocks, _QUERIES))
             part[:, : stop - start] += grad[:, start:stop]
