@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 _STEPS = 2**16
 
@@ -36,7 +35,7 @@ class Dropout(nn.Dropout):
         return total
 
     def draw(self, like: Tensor) -> Tensor | None:
-        """The randomness of one mask, 16 bits an element; None where PyTorch's own dropout is used, or nothing to do."""
+        """The randomness of one mask, 16 bits an element; None where PyTorch's own dropout is used."""
         if not self.training or steps_of(self.p) in (0, _STEPS) or like.device.type != "cpu":
             return None
         words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)

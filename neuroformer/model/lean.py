@@ -46,14 +46,17 @@ def rotated_heads(
         heads: H.
     """
     weight = norm.weight
-    found: tuple[Tensor, Tensor, Tensor] = _RotatedHeads.apply(x, weight, _eps(norm, x), qkv.weight, turn, heads)
+    found: tuple[Tensor, Tensor, Tensor] = _RotatedHeads.apply(
+        x, weight, _eps(norm, x), qkv.weight, turn, heads
+    )
     return found
 
 
 def with_mlp(x: Tensor, norm: nn.RMSNorm, mlp: nn.Sequential, dropout: Dropout) -> Tensor:
-    """x + dropout(mlp(norm(x))), of an MLP of two layers with a GELU between them."""
+    """Tokens x + dropout(mlp(norm(x))), of an MLP of two layers with a GELU between them."""
     first, second = mlp[0], mlp[2]
-    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
     found: Tensor = _WithMLP.apply(
         x, norm.weight, _eps(norm, x), first.weight, first.bias, second.weight, second.bias, dropout.draw(x), dropout.p
     )  # fmt: skip

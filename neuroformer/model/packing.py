@@ -108,9 +108,12 @@ class Blocks:
         oldest = oldest.view(-1, _QUERIES)
         place = torch.arange(oldest.numel(), device=device).view(-1, _QUERIES)
         look = int((place[:, 0] - oldest[:, 0]).max()) if len(oldest) else 0
-        key = place[:, :1] - look + torch.arange(look + _QUERIES, device=device)  # (G, K) numbers of the keys
-        seen = (key.unsqueeze(1) >= oldest.unsqueeze(2)) & (key.unsqueeze(1) <= place.unsqueeze(2))
-        bias = torch.zeros(seen.shape, device=device).masked_fill_(~seen, -torch.inf)
+        # In numbers of a block's keys, which floats hold exactly; integers and bools take three times as long.
+        key = torch.arange(look + _QUERIES, device=device, dtype=torch.float32)
+        first = (oldest - place[:, :1] + look).to(key.dtype)  # (G, Q)
+        last = key[look:].unsqueeze(1)  # (Q, 1): its own
+        bias = key - first.unsqueeze(2)
+        bias = torch.minimum(bias, last - key, out=bias).ge_(0).log_()  # log 1 and log 0
         return cls(look=look, bias=bias.unsqueeze(1))
 
     def queries(self, x: Tensor) -> Tensor:
