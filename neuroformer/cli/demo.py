@@ -50,8 +50,8 @@ class DemoConfig:
     pretrain: str = "configs/demo/pretrain.yaml"
     """Settings of pretraining on the fully observed circuit."""
     pretrain_confounded: str = "configs/demo/blocks.yaml"
-    """Settings of pretraining on the circuit with hidden neurons: with a transformer block, whose self-attention is read
-    out beside the other methods."""
+    """Settings of pretraining on the circuit with hidden neurons: with a transformer block, whose self-attention is
+    read out beside the other methods."""
     animals: str = "configs/simulate/many_animals.yaml"
     """Settings of the animals."""
     n_animals: int = 4

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuroformer.model.randomness import Dropout
+from neuroformer.model.dropout import Dropout
+from neuroformer.model.lean import is_lean, rotated_heads, with_mlp
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Queries, keys and values, each (M, H, C) → what the queries find, (M, H · C)."""
@@ -41,6 +44,30 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     cos, sin = angles.cos(), angles.sin()
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotation:
+    """Rotary angles of packed tokens, which all blocks share.
+
+    Attributes:
+        cos: (M, 1, 1, C / 2).
+        sin: likewise.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    @classmethod
+    def of(cls, angles: Tensor, dtype: torch.dtype) -> Rotation:
+        """Of angles (M, C / 2)."""
+        cos, sin = (z[:, None, None].to(dtype) for z in (angles.cos(), angles.sin()))
+        return cls(cos=cos, sin=sin)
+
+    @cached_property
+    def turn(self) -> Tensor:
+        """(M, 1, C / 2) as complex numbers."""
+        return torch.complex(self.cos, self.sin).squeeze(1)
 
 
 class Block(nn.Module):
@@ -77,17 +104,21 @@ class Block(nn.Module):
         x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.mlp(self.norm_mlp(x))), k, v
 
-    def packed(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+    def packed(self, x: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
         """As `forward`, for tokens without padding.
 
         Args:
             x: (M, D).
-            cos: (M, 1, 1, C / 2) of the rotary angles.
-            sin: likewise.
+            rotation: of the tokens.
             attend: queries, keys, values (M, H, C) → (M, D).
         """
+        if is_lean(x):
+            q, k, v = rotated_heads(x, self.norm_attention, self.qkv, rotation.turn, self.heads)
+            x = self.dropout.added(x, self.out(attend(q, k, v)))
+            return with_mlp(x, self.norm_mlp, self.mlp, self.dropout)
         z = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1))  # (M, 3, H, C)
         a, b = z[:, :2].chunk(2, dim=-1)
+        cos, sin = rotation.cos, rotation.sin
         q, k = torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).unbind(1)
         x = x + self.dropout(self.out(attend(q, k, z[:, 2])))
         return x + self.dropout(self.mlp(self.norm_mlp(x)))

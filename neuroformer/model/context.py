@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from neuroformer.batch import Batch
 from neuroformer.model.attention import rotary_angles, rotate
+from neuroformer.model.dropout import Dropout
 from neuroformer.model.encoders import VariableShape, make_encoder
-from neuroformer.model.randomness import Dropout
 from neuroformer.model.shrinkage import ShrunkWeight
 
 # Tuning is the rule and not the exception: a posterior that starts narrow would take absent weights for granted.

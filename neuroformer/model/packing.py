@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from neuroformer.batch import Batch
 
@@ -109,9 +108,12 @@ class Blocks:
         oldest = oldest.view(-1, _QUERIES)
         place = torch.arange(oldest.numel(), device=device).view(-1, _QUERIES)
         look = int((place[:, 0] - oldest[:, 0]).max()) if len(oldest) else 0
-        key = place[:, :1] - look + torch.arange(look + _QUERIES, device=device)  # (G, K) numbers of the keys
-        seen = (key.unsqueeze(1) >= oldest.unsqueeze(2)) & (key.unsqueeze(1) <= place.unsqueeze(2))
-        bias = torch.zeros(seen.shape, device=device).masked_fill_(~seen, -torch.inf)
+        # In numbers of a block's keys, which floats hold exactly; integers and bools take three times as long.
+        key = torch.arange(look + _QUERIES, device=device, dtype=torch.float32)
+        first = (oldest - place[:, :1] + look).to(key.dtype)  # (G, Q)
+        last = key[look:].unsqueeze(1)  # (Q, 1): its own
+        bias = key - first.unsqueeze(2)
+        bias = torch.minimum(bias, last - key, out=bias).ge_(0).log_()  # log 1 and log 0
         return cls(look=look, bias=bias.unsqueeze(1))
 
     def queries(self, x: Tensor) -> Tensor:
@@ -134,7 +136,9 @@ class _Overlapping(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, look: int) -> Tensor:
         ctx.look = look
-        padded = F.pad(x, (0, 0, 0, 0, look, 0)).contiguous()
+        padded = x.new_empty(look + len(x), *x.shape[1:])
+        padded[:look] = 0
+        padded[look:] = x
         step, *rest = padded.stride()
         size = (len(x) // _QUERIES, look + _QUERIES, *x.shape[1:])
         return padded.as_strided(size, (_QUERIES * step, step, *rest))
@@ -144,8 +148,11 @@ class _Overlapping(torch.autograd.Function):
         (grad,) = grads
         n_blocks, n_keys = grad.shape[:2]
         n = n_blocks * _QUERIES
-        total = grad.new_zeros(ctx.look + _QUERIES + n, *grad.shape[2:])
-        for start in range(0, n_keys, _QUERIES):
+        # The first Q keys of all blocks fill what the others are added to, but for the last places.
+        total = grad.new_empty(ctx.look + _QUERIES + n, *grad.shape[2:])
+        total[n:] = 0
+        total[:n].unflatten(0, (n_blocks, _QUERIES)).copy_(grad[:, :_QUERIES])
+        for start in range(_QUERIES, n_keys, _QUERIES):
             stop = min(start + _QUERIES, n_keys)
             part = total[start : start + n].unflatten(0, (n_blocks, _QUERIES))
             part[:, : stop - start] += grad[:, start:stop]

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 _OF_THREAD = threading.local()
 
@@ -32,14 +30,3 @@ def drawing_from(source: torch.Generator) -> Iterator[None]:
         yield
     finally:
         _OF_THREAD.generator = before
-
-
-class Dropout(nn.Dropout):
-    """Dropout that draws from `generator`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Of any shape."""
-        source = generator()
-        if source is None or not self.training or self.p == 0:
-            return F.dropout(x, self.p, self.training)
-        return x * torch.empty_like(x).bernoulli_(1 - self.p, generator=source).div_(1 - self.p)

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from neuroformer.batch import Batch, Variable
 from neuroformer.model.context import CrossAttention, _key
+from neuroformer.model.dropout import Dropout
 from neuroformer.model.encoders import VariableShape
-from neuroformer.model.randomness import Dropout, generator
+from neuroformer.model.randomness import generator
 
 
 @dataclass(frozen=True, kw_only=True)

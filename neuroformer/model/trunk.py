@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuroformer.batch import Batch
-from neuroformer.model.attention import Block, rotary_angles
+from neuroformer.model.attention import Block, Rotation, rotary_angles
 from neuroformer.model.backends import make_attend
+from neuroformer.model.dropout import Dropout
 from neuroformer.model.filters import exponential_filters
 from neuroformer.model.packing import Packed
-from neuroformer.model.randomness import Dropout
 from neuroformer.model.shrinkage import ShrunkWeight
 
 
@@ -116,11 +116,11 @@ class Trunk(nn.Module):
         unit = batch.unit_row[packed.row, batch.event_unit.flatten()[packed.token]]
         x = packed.spread(self.unit[unit] + self.session[batch.session[packed.row]])
         angles = rotary_angles(packed.time.unsqueeze(0), self.n_pairs, 4 * self.window)[0, 0]
-        cos, sin = (z[:, None, None].to(x.dtype) for z in (angles.cos(), angles.sin()))
+        rotation = Rotation.of(angles, x.dtype)
         attend = make_attend(self.attention, packed, x, training=self.training)
         for block in self.blocks:
             assert isinstance(block, Block)
-            x = block.packed(x, cos, sin, attend)
+            x = block.packed(x, rotation, attend)
         return x
 
     def state(

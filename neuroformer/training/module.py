@@ -23,6 +23,7 @@ from neuroformer.model.tasks import make_task
 from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.training import OptimConfig
 from neuroformer.training.bad_loss import LossGuard
+from neuroformer.training.freed_memory import keep_freed_memory
 from neuroformer.training.rank_tasks import draw_shared_task
 from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks
 from neuroformer.training.sharding import ShardedStrategy, touch_all
@@ -92,6 +93,10 @@ class PretrainModule(L.LightningModule):
 
     def _sharded(self) -> bool:
         return self._trainer is not None and isinstance(self.trainer.strategy, ShardedStrategy)
+
+    def on_fit_start(self) -> None:
+        """Keep the memory of a step for the next."""
+        keep_freed_memory()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step."""

@@ -99,4 +99,6 @@ def _pool(size: int, threads: int) -> ThreadPoolExecutor:
 
 def _use_threads(number: int) -> None:
     torch.set_num_threads(number)
-    torch.ones(100_000).add_(1)  # a thread takes the process's number at its first use unless it has one by then
+    torch.ones(100_000).add_(
+        1
+    )  # a thread takes the process's number at its first use unless it has one by then

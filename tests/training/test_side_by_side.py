@@ -13,7 +13,8 @@ from torch import Tensor
 from benchmarks.kill_resume import SETTINGS, write_recording
 from neuroformer.cli.command import run_command
 from neuroformer.cli.pretrain import COMMAND
-from neuroformer.model.randomness import Dropout, drawing_from, generator
+from neuroformer.model.dropout import Dropout
+from neuroformer.model.randomness import generator
 from neuroformer.training.checkpoint import read_checkpoint
 from neuroformer.training.side_by_side import side_by_side
 
@@ -113,15 +114,4 @@ def test_every_part_draws_from_its_own_generator() -> None:
     assert not torch.equal(one["dropped"], other["dropped"])
     kept = one["dropped"] != 0
     assert float(kept.float().mean()) == pytest.approx(0.75, abs=0.015)
-    assert torch.equal(one["dropped"][kept], torch.full((int(kept.sum()),), 1 / 0.75))
-
-
-def test_dropout_outside_of_parts_is_pytorchs() -> None:
-    x = torch.ones(100)
-    torch.manual_seed(3)
-    ours = Dropout(0.5)(x)
-    torch.manual_seed(3)
-    assert torch.equal(ours, torch.nn.functional.dropout(x, 0.5))
-    with drawing_from(torch.Generator().manual_seed(0)):
-        assert torch.equal(Dropout(0.5).eval()(x), x)
-        assert torch.equal(Dropout(0.0)(x), x)
+    assert torch.equal(one["dropped"][kept], torch.full((int(kept.sum()),), 1 / 0.75))  # exact in 16 bits

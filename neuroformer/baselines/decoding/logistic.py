@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from neuroformer.baselines.decoding.decoder import Decoder, in_pieces, with_floor
 from neuroformer.baselines.decoding.grid import Grid
@@ -154,6 +152,10 @@ class _Softmax:
         self.classes, self.fits = np.unique(labels), []
         if len(self.classes) < 2:
             return
+        # Training knows this module, and does not need the 50 MB that scikit-learn brings.
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
         model = LogisticRegression(max_iter=steps, tol=tolerance, warm_start=True)
         for penalty in penalties:
             model.set_params(C=1 / (penalty * n))
