@@ -32,7 +32,7 @@ class TokenFile:
         Raises:
             OSError: no such file can be made here.
         """
-        self._file = tempfile.TemporaryFile(prefix="neuroformer_", dir=_folder(), buffering=0)
+        self._file = tempfile.TemporaryFile(prefix="neuroformer_", dir=_folder(), buffering=0)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         self._size = 0
 
@@ -53,7 +53,7 @@ class TokenFile:
             rows = np.empty(len(tokens), kind)
             rows["bin"], rows["unit"], rows["level"] = tokens.bins, tokens.units, tokens.levels
             bins.append(tokens.bins[-n_rows % _STRIDE :: _STRIDE])
-            data = memoryview(rows.view(np.uint8))
+            data = memoryview(rows.tobytes())
             while data:  # without a buffer, a write may take less than it is given
                 data = data[self._file.write(data) :]
             n_rows += len(rows)
@@ -119,7 +119,7 @@ def has_room(n_bytes: int) -> bool:
 
 def _folder() -> Path:
     """Where temporary files go that are large: /tmp often lies in memory, /var/tmp does not."""
-    large = Path("/var/tmp")  # noqa: S108
+    large = Path("/var/tmp")
     if not os.environ.get("TMPDIR") and large.is_dir() and os.access(large, os.W_OK):
         return large
     return Path(tempfile.gettempdir())
