@@ -4,10 +4,14 @@ Every cell trains in a fresh process, through the same data module, training mod
 Poisson events; the process then measures its own rate of matrix products, of the shapes of the model's. FLOPs are the
 model's, forward and backward (twice the forward), without recomputation and without what is spent on padding, blocks
 and masked cells; PyTorch's counter of what was really multiplied stands beside them.
+
+A long benchmark can be made in pieces: rows that the folder of results holds already stay, where they come from the
+same versions, machine and threads, until their axis is measured again.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
@@ -15,6 +19,7 @@ import tempfile
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,7 +30,7 @@ import numpy as np
 from neuroformer import __version__
 from neuroformer.cli.command import Command, run_command
 from neuroformer.errors import UsageError
-from neuroformer.files import write_json
+from neuroformer.files import atomic_path, read_json, write_json
 from neuroformer.plotting import INK, PALETTE, new_figure, save_figure, style
 from neuroformer.session import Events, SessionData, write_session
 
@@ -37,6 +42,12 @@ LABELS = {
     "recording": "recording (min)",
     "sessions": "sessions",
 }
+PANELS = (
+    ("events_per_s", 1.0, "events/s"),
+    ("share_of_matmul_rate", 100.0, "% of matrix-product rate"),
+    ("peak_mb", 1e-3, "peak memory (GB)"),
+)
+"""What is drawn: key of a row, factor, label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +209,7 @@ def measure(cell: Cell, paths: list[str], threads: int) -> dict[str, Any]:
     from neuroformer.training.module import PretrainModule
     from neuroformer.training.run import context_of
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -373,12 +385,39 @@ def matmul_rate(cell: Cell, device: Any) -> float:
     return float(np.median(rates))
 
 
+def free_bytes() -> int | None:
+    """Memory that is free on this machine; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+
+
+def measure_within(cell: Cell, paths: list[str], threads: int, most: int | None) -> dict[str, Any]:
+    """As `measure`, with at most so many bytes of memory, so that a cell that is too large ends itself and no other."""
+    if most is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    return measure(cell, paths, threads)
+
+
 def measured(cell: Cell, config: Config, paths: list[str]) -> dict[str, Any]:
-    """A cell in fresh processes; medians."""
+    """A cell in fresh processes, medians; or `skipped`, why there is none."""
     found = []
+    free = free_bytes()
+    most = None if free is None else int(0.9 * free)
     for _ in range(1 if config.quick else config.repeats):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            found.append(pool.submit(measure, cell, paths, config.threads).result())
+            try:
+                found.append(pool.submit(measure_within, cell, paths, config.threads, most).result())
+            except (MemoryError, RuntimeError, BrokenProcessPool) as error:
+                wants_memory = isinstance(error, MemoryError) or any(
+                    word in str(error) for word in ("allocate", "out of memory", "terminated abruptly")
+                )
+                if not wants_memory:
+                    raise
+                room = "the memory here" if most is None else f"{most / 1e9:.1f} GB of memory"
+                return {**asdict(cell), "skipped": f"did not fit into {room}"}
     middle = sorted(found, key=lambda f: f["events_per_s"])[len(found) // 2]
     return {**asdict(cell), **middle, "all_events_per_s": [f["events_per_s"] for f in found]}
 
@@ -406,6 +445,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
     for row in rows:
         value = f"{row['value']:,}" if isinstance(row["value"], int | float) else row["value"]
+        if "skipped" in row:
+            blanks = ["–"] * (len(head) - 3)
+            lines.append("| " + " | ".join([row["axis"], value, row["skipped"], *blanks]) + " |")
+            continue
         words = [
             row["axis"],
             value,
@@ -424,30 +467,69 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Events per second and growth of memory against everything that was varied."""
+    """Events per second, the rate beside this machine's matrix products, and memory, against all that was varied."""
+    rows = [row for row in rows if "skipped" not in row]
     axes = [a for a in LABELS if any(r["axis"].split(",")[0] == a for r in rows)]
     if not axes:
         return
-    figure = new_figure(width=2.6 * len(axes) + 0.6, height=4.6)
+    figure = new_figure(width=2.3 * len(axes) + 0.9, height=5.6)
     with style():
-        panels = figure.subplots(2, len(axes), squeeze=False)
+        panels = figure.subplots(len(PANELS), len(axes), squeeze=False, sharey="row", sharex="col")
         for column, axis in enumerate(axes):
             lines = list(dict.fromkeys(r["axis"] for r in rows if r["axis"].split(",")[0] == axis))
             for color, line in zip(PALETTE, lines, strict=False):
                 mine = [r for r in rows if r["axis"] == line]
                 x = [r["parameters"] if axis == "size" else r["value"] for r in mine]
-                label = line.partition(", ")[2] or ("sampled" if axis == "units" else None)
-                for panel, key in zip(panels[:, column], ("events_per_s", "growth_mb"), strict=True):
-                    panel.plot(x, [r[key] for r in mine], "o-", color=color, label=label, markersize=4)
+                label = line.partition(", ")[2] or {"units": "2,000 sampled", "sessions": "own matrices"}.get(
+                    axis
+                )
+                for panel, (key, factor, _) in zip(panels[:, column], PANELS, strict=True):
+                    y = [factor * r[key] for r in mine]
+                    panel.plot(x, y, "o-", color=color, label=label, markersize=4)
             for panel in panels[:, column]:
                 panel.set_xscale("log")
-                panel.set_yscale("log")
-            panels[1, column].set_xlabel(LABELS[axis])
+                if axis not in ("size", "units"):
+                    panel.xaxis.set_major_formatter("{x:g}")
+            panels[-1, column].set_xlabel(LABELS[axis])
             if len(lines) > 1:
                 panels[0, column].legend(frameon=False, fontsize=7)
-        panels[0, 0].set_ylabel("events/s", color=INK)
-        panels[1, 0].set_ylabel("growth of memory (MB)", color=INK)
+        for row_of, (key, _, label) in zip(panels, PANELS, strict=True):
+            row_of[0].set_ylabel(label, color=INK)
+            if key == "events_per_s":
+                row_of[0].set_yscale("log")
+            else:
+                row_of[0].set_ylim(0, None)
+        figure.align_ylabels(panels[:, 0])
     save_figure(figure, path)
+
+
+def kept(out: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a benchmark before, if it was made with the same versions, machine and threads."""
+    path = out / "throughput.json"
+    if not path.is_file():
+        return []
+    before = read_json(path)
+    unlike = [name for name, value in about.items() if before.get(name) != value]
+    if unlike:
+        print(f"{path}: made with another {', '.join(unlike)}; its rows are not kept")
+        return []
+    found: list[dict[str, Any]] = before["rows"]
+    return found
+
+
+def merged(before: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of before, the new in place of those of the same cell, in the order of the axes."""
+    rows = {(row["axis"], row["value"]): row for row in (*before, *new)}
+    order = [(cell.axis, cell.value) for axis in AXES for cell in cells(axis, ("sdpa", "flex", "xformers"))]
+    places = {key: place for place, key in enumerate(order)}
+    return [rows[key] for key in sorted(rows, key=lambda key: places.get(key, len(places)))]
+
+
+def write(out: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """The rows as JSON and as a table."""
+    write_json(out / "throughput.json", {**about, "rows": rows})
+    with atomic_path(out / "table.md") as temporary:
+        temporary.write_text(table(rows), encoding="utf-8")
 
 
 def run(config: Config) -> None:
@@ -459,7 +541,15 @@ def run(config: Config) -> None:
     if not cuda:
         print("no CUDA device: bf16, the attention backends and a card's utilisation are not measured")
     out = Path(config.out)
-    rows: list[dict[str, Any]] = []
+    about = {
+        "version": __version__,
+        "torch": torch.__version__,
+        "cores": os.cpu_count(),
+        "threads": config.threads,
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "quick": config.quick,
+    }
+    rows = kept(out, about)
     backends = ("sdpa", "flex", "xformers") if cuda else ("sdpa",)
     for axis in config.axes:
         written: tuple[Any, list[str]] = (None, [])
@@ -468,18 +558,13 @@ def run(config: Config) -> None:
                 cell = quick_cell(cell) if config.quick else cell
                 data = (cell.units, cell.rate_hz, cell.minutes, cell.sessions)
                 if written[0] != data:
-                    written = (data, write_sessions(cell, Path(folder)))
-                rows.append(measured(cell, config, written[1]))
-                print(table(rows[-1:]).splitlines()[-1], flush=True)
-    about = {
-        "version": __version__,
-        "torch": torch.__version__,
-        "cores": os.cpu_count(),
-        "threads": config.threads,
-        "device": rows[0]["device"] if rows else "",
-    }
-    write_json(out / "throughput.json", {**about, "quick": config.quick, "rows": rows})
-    (out / "table.md").write_text(table(rows), encoding="utf-8")
+                    # In a process of its own: one that is started by a large process counts its parent's memory.
+                    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                        written = (data, pool.submit(write_sessions, cell, Path(folder)).result())
+                row = measured(cell, config, written[1])
+                rows = merged(rows, [row])
+                write(out, about, rows)  # what is measured is not lost if the next cell takes too long
+                print(table([row]).splitlines()[-1], flush=True)
     draw(rows, out / "throughput.png")
     print(f"\n{table(rows)}\nfigures: {out}")
 

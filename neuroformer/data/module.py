@@ -12,18 +12,18 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
 from neuroformer.batch import Batch
+from neuroformer.data import open_sessions
 from neuroformer.data.collate import collate
 from neuroformer.data.recording import Recording
 from neuroformer.data.sampler import ChunkKey, PassSampler
 from neuroformer.data.splits import Part, Span
+from neuroformer.data.token_file import TokenFile, has_room, row_type
 from neuroformer.data.variable_entries import check_entry, learn_variable
-from neuroformer.data.vocabulary import Vocabulary
+from neuroformer.data.vocabulary import SessionEntry, Vocabulary
 from neuroformer.errors import UserError
 from neuroformer.settings.data import DataConfig
 
-_KEPT_EVENTS = (
-    1_000_000  # of all sessions: so many stay in memory (14 MB), more are read from the files at every step
-)
+_KEPT_EVENTS = 1_000_000  # of all sessions: so many stay in memory (14 MB); more go to a `TokenFile`
 
 
 def find_sessions(patterns: Sequence[str]) -> list[Path]:
@@ -85,8 +85,19 @@ class RecordingsModule(L.LightningDataModule):
         self.context_bins = context_bins
         self.batches_per_epoch = batches_per_epoch
         self._done = (0, 0)
-        self.recordings = [
-            Recording(
+        self._n_events = 0
+        self._stored = False
+        self.vocabulary = Vocabulary(bin_s=config.bin_s) if vocabulary is None else vocabulary
+        if abs(self.vocabulary.bin_s - config.bin_s) > 1e-12:
+            raise UserError(
+                f"data.bin_s={config.bin_s:g}: the model was trained on bins of {self.vocabulary.bin_s:g} s; "
+                "use the same width"
+            )
+        self.recordings: list[Recording] = []
+        entries: dict[str, SessionEntry] = {}
+        paths = find_sessions(config.sessions)
+        for path in paths:
+            recording = Recording(
                 path,
                 bin_s=config.bin_s,
                 split=config.split,
@@ -94,17 +105,16 @@ class RecordingsModule(L.LightningDataModule):
                 variables=config.variables,
                 labels=config.labels,
             )
-            for path in find_sessions(config.sessions)
-        ]
-        keep = sum(recording.session.n_events for recording in self.recordings) <= _KEPT_EVENTS
+            self.recordings.append(recording)
+            # All that is wanted of a file while it is open: with a thousand of them, opening is most of the work.
+            self._n_events += recording.session.n_events
+            name = recording.session_id
+            if grow and name not in self.vocabulary and name not in entries:
+                entries[name] = recording.entry(config.levels, config.level_code)
+            if len(paths) > open_sessions.MOST:
+                recording.session.close()
         for recording in self.recordings:
-            recording.keep_tokens = keep
-        self.vocabulary = Vocabulary(bin_s=config.bin_s) if vocabulary is None else vocabulary
-        if abs(self.vocabulary.bin_s - config.bin_s) > 1e-12:
-            raise UserError(
-                f"data.bin_s={config.bin_s:g}: the model was trained on bins of {self.vocabulary.bin_s:g} s; "
-                "use the same width"
-            )
+            recording.keep_tokens = self._n_events <= _KEPT_EVENTS
         self._learn_variables(grow)
         seen: dict[str, Path] = {}
         for recording in self.recordings:
@@ -114,8 +124,8 @@ class RecordingsModule(L.LightningDataModule):
                     f"{path}: session_id {name!r} is also that of {seen[name]}; give every session its own"
                 )
             seen[name] = path
-            if grow and name not in self.vocabulary:
-                self.vocabulary.add(recording.entry(config.levels, config.level_code))
+            if name in entries:
+                self.vocabulary.add(entries[name])
             entry = self.vocabulary[name]
             if entry.n_units != recording.session.n_units:
                 raise UserError(
@@ -157,6 +167,8 @@ class RecordingsModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled training chunks."""
         config = self.config
+        if config.workers == 0 and self._n_events > _KEPT_EVENTS:
+            self._store_tokens()
         sampler = PassSampler(
             recordings=self.recordings,
             chunk_bins=max(1, round(config.chunk_s / config.bin_s)),
@@ -166,6 +178,23 @@ class RecordingsModule(L.LightningDataModule):
             done=self._done,
         )
         return self._loader(self.recordings, sampler, round(config.warmup_s / config.bin_s))
+
+    def _store_tokens(self) -> None:
+        """Put all tokens where chunks at random places are read at once; where there is no room, leave it."""
+        most = max(recording.session.n_units for recording in self.recordings)
+        short = all(epoch.n_bins < 2**31 for recording in self.recordings for epoch in recording.epochs)
+        if self._stored or not short or not has_room(self._n_events * row_type(most).itemsize):
+            return
+        self._stored = True
+        try:
+            file = TokenFile()
+            for recording in self.recordings:
+                recording.store_tokens(file, self.vocabulary[recording.session_id].level_edges)
+                if len(self.recordings) > open_sessions.MOST:
+                    recording.session.close()
+        except OSError:
+            for recording in self.recordings:
+                recording.drop_stored()
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation bins, each once; several processes share the batches, see `val_batches`."""

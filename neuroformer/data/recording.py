@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from neuroformer.data.clock import Epoch, epochs_of
 from neuroformer.data.labels import label_mask
 from neuroformer.data.open_sessions import reading
 from neuroformer.data.splits import Part, Span, split_epochs
+from neuroformer.data.token_file import StoredTokens, TokenFile
 from neuroformer.data.tokens import LEVEL_EDGES, Tokens, tokenize
 from neuroformer.data.variables import Binned, Frames, VariableReader
 from neuroformer.data.vocabulary import SessionEntry
@@ -20,6 +22,8 @@ from neuroformer.errors import UserError
 from neuroformer.session import Events, Session
 from neuroformer.settings.data import LevelCode, SplitConfig
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
+
+_PIECE = 200_000  # events that are read at a time where all are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +87,11 @@ class Recording:
         self._drawn: dict[str, list[Binned]] = {}
         self.keep_tokens = False
         self._kept: dict[tuple[int, bytes], Tokens] = {}
+        self._stored: dict[tuple[int, bytes], StoredTokens] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what can be read again, for the workers of a loader."""
-        return self.__dict__ | {"_kept": {}}
+        return self.__dict__ | {"_kept": {}, "_stored": {}}
 
     @property
     def session_id(self) -> str:
@@ -111,17 +116,46 @@ class Recording:
     def tokens(self, span: Span, edges: np.ndarray | None = None) -> Tokens:
         """Tokens of a span, bins counted from the start of the epoch.
 
-        Read from the file, or with `keep_tokens` from those of the whole epoch, which then stay in memory.
+        Read from the file, or with `keep_tokens` from those of the whole epoch, which then stay in memory, or from
+        where `store_tokens` put them.
         """
+        key = _key(span.epoch, edges)
+        if key in self._stored:
+            return self._stored[key].tokens(span.start, span.stop)
         if not self.keep_tokens:
             return tokenize(self.events(span), self.epochs[span.epoch], edges)
-        key = (span.epoch, b"" if edges is None else edges.tobytes())
         if key not in self._kept:
             whole = Span(epoch=span.epoch, start=0, stop=self.epochs[span.epoch].n_bins)
             self._kept[key] = tokenize(self.events(whole), self.epochs[span.epoch], edges)
         kept = self._kept[key]
         inside = slice(*np.searchsorted(kept.bins, (span.start, span.stop)))
         return Tokens(bins=kept.bins[inside], units=kept.units[inside], levels=kept.levels[inside])
+
+    def store_tokens(self, file: TokenFile, edges: np.ndarray | None = None) -> None:
+        """Put the tokens of all epochs where any stretch of them is read at once.
+
+        Args:
+            file: where to.
+            edges: inner edges of the amplitude levels.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        for number, epoch in enumerate(self.epochs):
+            whole = Span(epoch=number, start=0, stop=epoch.n_bins)
+            pieces = (tokenize(events, epoch, edges) for events in self._pieces(whole))
+            self._stored[_key(number, edges)] = file.add(pieces, n_units=self.session.n_units)
+
+    def drop_stored(self) -> None:
+        """Read from the session file again."""
+        self._stored = {}
+
+    def _pieces(self, span: Span) -> Iterator[Events]:
+        """The events of a span by pieces, of whole bins, that take little memory."""
+        n_bins = sum(epoch.n_bins for epoch in self.epochs)
+        size = max(1, n_bins * _PIECE // max(self.session.n_events, _PIECE))
+        for start in range(span.start, span.stop, size):
+            yield self.events(Span(epoch=span.epoch, start=start, stop=min(start + size, span.stop)))
 
     def chunk(self, span: Span, history: int, edges: np.ndarray | None = None) -> Chunk:
         """Read a span with the bins before it; only this slice of the file is read.
@@ -263,9 +297,7 @@ class Recording:
         counts = np.zeros(n_units, np.int64)
         amplitudes = []
         for span in self.spans["train"]:
-            for start in range(span.start, span.stop, 100_000):
-                stop = min(start + 100_000, span.stop)
-                events = self.events(Span(epoch=span.epoch, start=start, stop=stop))
+            for events in self._pieces(span):
                 counts += np.bincount(events.units, minlength=n_units)
                 if events.amplitudes is not None and n_levels > 1:
                     amplitudes.append(events.amplitudes)
@@ -293,6 +325,11 @@ class Recording:
             unit_ids=tuple(map(str, ids if ids is not None else range(n_units))),
             **levels,
         )
+
+
+def _key(epoch: int, edges: np.ndarray | None) -> tuple[int, bytes]:
+    """What tokens depend on beside the events."""
+    return epoch, b"" if edges is None else edges.tobytes()
 
 
 def _pad_before(found: Binned, n_bins: int) -> Binned:

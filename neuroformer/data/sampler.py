@@ -58,7 +58,7 @@ class PassSampler(Sampler[list[ChunkKey]]):
         self.batch_size = batch_size
         self.batches_per_epoch = batches_per_epoch
         self.seed = seed
-        self.epoch = 0
+        self.epoch = done[0]  # workers begin to read ahead before `set_epoch` is first called
         self._pass: tuple[int, list[ChunkKey]] = (-1, [])
         self._starts = [0]  # chunks before each pass; they differ, as the cuts do
 

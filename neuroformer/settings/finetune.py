@@ -57,6 +57,8 @@ class FinetuneConfig:
     """Stop after this many validations without improvement; 0 never stops early."""
     seed: int = 0
     """Seed of the new embeddings, of dropout and of the batches."""
+    compile: bool = False
+    """Compile the transformer blocks for training by torch.compile, as in pretraining."""
     trainer: dict[str, Any] = field(default_factory=dict)
     """Any setting of Lightning's Trainer."""
 

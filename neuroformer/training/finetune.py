@@ -384,5 +384,6 @@ def _run_settings(job: _Job) -> PretrainConfig:
         val_every=config.val_every,
         patience=config.patience,
         seed=config.seed,
+        compile=config.compile,
         trainer=config.trainer,
     )

@@ -8,6 +8,7 @@ import logging
 import math
 import signal
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from neuroformer.files import RunFolder
 from neuroformer.model import Neuroformer
 from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.checkpoint import add_knowledge, load_checkpoint, read_checkpoint
+from neuroformer.training.compiled import compiled_blocks
 from neuroformer.training.knowledge import Knowledge, learn_knowledge, learn_readouts
 from neuroformer.training.log_file import LogFile
 from neuroformer.training.module import SHOWN_EVERY, PretrainModule
@@ -62,7 +64,7 @@ def fit(
         more: further entries of metrics.json.
 
     Raises:
-        UserError: the loss is no number, the disk is full, Ctrl-C.
+        UserError: the loss is no number, the disk is full, Ctrl-C, or nothing can be compiled.
         RunStoppedError: a signal asked for it.
     """
     n_epochs, per_epoch = epochs(config.optim.steps, config.val_every)
@@ -85,7 +87,9 @@ def fit(
             else "a fine-tuning is begun again, by the same command with overwrite=true",
         )
         trainer = make_trainer(config, folder, n_epochs=n_epochs, callbacks=[log_file, checkpoints])
-        train(trainer, module, data, checkpoints, resume=resume)
+        device = trainer.strategy.root_device
+        with compiled_blocks(model, device) if config.compile else nullcontext():
+            train(trainer, module, data, checkpoints, resume=resume)
     validation = (
         read_checkpoint(checkpoints.best)["neuroformer"]["validation"]
         if checkpoints.best_score is not None

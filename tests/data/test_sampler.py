@@ -21,7 +21,7 @@ def recordings(record: Callable[..., Recording]) -> list[Recording]:
     ]
 
 
-def make_sampler(recordings: list[Recording], **changes: int) -> PassSampler:
+def make_sampler(recordings: list[Recording], **changes: object) -> PassSampler:
     settings = {"chunk_bins": CHUNK, "batch_size": 4, "batches_per_epoch": 5, "seed": 3}
     return PassSampler(recordings=recordings, **settings | changes)
 
@@ -161,3 +161,11 @@ def test_an_interrupted_epoch_goes_on_where_it_was(
     for sampler in (whole, rest):
         sampler.set_epoch(epoch + 1)
     assert list(rest) == list(whole)
+
+
+def test_a_resumed_sampler_goes_on_even_before_it_is_told_the_epoch(recordings: list[Recording]) -> None:
+    # Workers ask for their first batches when a loader is made, and that is before Lightning calls `set_epoch`.
+    resumed = make_sampler(recordings, done=(1, 2))
+    whole = make_sampler(recordings)
+    whole.set_epoch(1)
+    assert list(resumed) == list(whole)[2:]

@@ -71,6 +71,24 @@ def test_resume_goes_on_within_an_epoch(
     assert unlike(run, straight) == []
 
 
+@pytest.mark.slow  # two workers to start, twice
+def test_batches_that_a_worker_read_ahead_do_not_count_as_trained(
+    straight: Path,
+    circuit: Callable[..., Path],
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = folder(tmp_path / "a", monkeypatch)
+    words = (*WORDS, "checkpoint_every=2", "data.workers=1")
+    with monkeypatch.context() as patch, pytest.raises(Killed):  # noqa: PT012
+        kill_at(patch, 9)  # the third step of the second epoch trains; the fourth and fifth were read ahead
+        train(Path("run"), circuit(), *words)
+    assert read_checkpoint(run / "checkpoints/last.ckpt")["global_step"] == 8
+    train(Path("run"), circuit(), *words)
+    assert {name for name in unlike(run, straight) if "data.workers" not in name} == set()
+
+
 def test_a_run_that_was_killed_after_training_is_brought_to_its_end(
     straight: Path,
     circuit: Callable[..., Path],
