@@ -116,9 +116,12 @@ class Block(nn.Module):
             q, k, v = rotated_heads(x, self.norm_attention, self.qkv, rotation.turn, self.heads)
             x = self.dropout.added(x, self.out(attend(q, k, v)))
             return with_mlp(x, self.norm_mlp, self.mlp, self.dropout)
+        return self.plain(x, rotation.cos, rotation.sin, attend)
+
+    def plain(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        """As `packed`, by PyTorch's modules alone."""
         z = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1))  # (M, 3, H, C)
         a, b = z[:, :2].chunk(2, dim=-1)
-        cos, sin = rotation.cos, rotation.sin
         q, k = torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).unbind(1)
         x = x + self.dropout(self.out(attend(q, k, z[:, 2])))
         return x + self.dropout(self.mlp(self.norm_mlp(x)))

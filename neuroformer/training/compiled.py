@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroformer.errors import UserError
-from neuroformer.model.attention import Attend, Block
+from neuroformer.model.attention import Attend, Block, Rotation
 
 # Dropout as PyTorch draws it: a compiled step then gives the numbers of one that is not, but for rounding.
 _OPTIONS: dict[str, Any] = {"fallback_random": True}
@@ -66,13 +66,13 @@ def check_compiler(device: torch.device) -> None:
 
 
 def _in_training(block: Block) -> Any:
-    plain = block.packed
-    fast = torch.compile(plain, dynamic=True, options=_OPTIONS)
+    as_it_was = block.packed
+    fast = torch.compile(block.plain, dynamic=True, options=_OPTIONS)
 
-    def packed(x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+    def packed(x: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
         if not block.training:
-            return plain(x, cos, sin, attend)
-        found: Tensor = fast(x, cos, sin, torch.compiler.disable(attend))
+            return as_it_was(x, rotation, attend)
+        found: Tensor = fast(x, rotation.cos, rotation.sin, torch.compiler.disable(attend))
         return found
 
     return packed

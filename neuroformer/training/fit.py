@@ -87,7 +87,7 @@ def fit(
             else "a fine-tuning is begun again, by the same command with overwrite=true",
         )
         trainer = make_trainer(config, folder, n_epochs=n_epochs, callbacks=[log_file, checkpoints])
-        device = trainer.strategy.root_device
+        device, module.in_parts = trainer.strategy.root_device, not config.compile
         with compiled_blocks(model, device) if config.compile else nullcontext():
             train(trainer, module, data, checkpoints, resume=resume)
     validation = (

@@ -83,6 +83,8 @@ class PretrainModule(L.LightningModule):
         """Parts of the loss of the last step, over all processes; NaN where there is none."""
         self._untouched: list[str] = []
         self._shared: list[nn.Parameter] | None = None
+        self.in_parts = True
+        """Whether batches may be computed in parts; not where code is compiled, for one thread."""
         self._threads = torch.get_num_threads()
         self.validation: dict[str, float] = {}
 
@@ -157,7 +159,8 @@ class PretrainModule(L.LightningModule):
     def _n_parts(self, batch: Batch) -> int:
         """Parts of a batch computed side by side: two where there are threads for it and the loss stays the same."""
         if (
-            batch.scored.device.type != "cpu"
+            not self.in_parts
+            or batch.scored.device.type != "cpu"
             or self.model.alignment is not None  # latents are told apart within a whole batch
             or self._sharded()
             or torch.is_autocast_enabled("cpu")  # is known to its own thread only
