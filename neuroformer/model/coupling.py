@@ -71,24 +71,27 @@ class FullCoupling(nn.Module):
         found = sorted(set(numbers))
         # What is found for a chunk in evaluation is the same to the last bit, whatever other sessions stand beside it.
         groups = self._alike(found) if self.training else [[session] for session in found]
-        parts = []
+        parts: list[tuple[list[int], list[Tensor]]] = []
         for group in groups:
             place = {session: k for k, session in enumerate(group)}
             rows = [row for row, session in enumerate(numbers) if session in place]
             mean, log_scale, there = self._together(group)
             n = mean.shape[-1]
-            features = (traces if len(rows) == len(traces) else traces[rows])[:, :n].flatten(1, 2)  # (b, N·H, T)
+            features = traces if len(rows) == len(traces) else traces[rows]
+            features = features[:, :n].flatten(1, 2)  # (b, N·H, T)
             own = [place[numbers[row]] for row in rows]
             sums = []
             for matrix, x in ((mean, features), (torch.exp(2 * log_scale), features.square())):
                 stacked = _stack(matrix * there.unsqueeze(-3))
                 # One matrix for all rows, or each row's own.
                 sums.append((stacked if len(group) == 1 else stacked[own]) @ x)
-            parts.append((rows, *(F.pad(x, (0, 0, 0, traces.shape[1] - n)) for x in sums)))
+            if n < traces.shape[1]:
+                sums = [F.pad(x, (0, 0, 0, traces.shape[1] - n)) for x in sums]
+            parts.append((rows, sums))
         if len(parts) == 1:
-            return parts[0][1].mT, parts[0][2].mT
-        order = torch.tensor([row for rows, _, _ in parts for row in rows], device=traces.device).argsort()
-        mean, variance = (torch.cat([part[k] for part in parts])[order] for k in (1, 2))
+            return parts[0][1][0].mT, parts[0][1][1].mT
+        order = torch.tensor([row for rows, _ in parts for row in rows], device=traces.device).argsort()
+        mean, variance = (torch.cat([sums[k] for _, sums in parts])[order] for k in (0, 1))
         return mean.mT, variance.mT
 
     def kl(self, there: SessionRows) -> Tensor:
@@ -117,14 +120,14 @@ class FullCoupling(nn.Module):
         return [sorted(group) for group in groups]
 
     def _together(self, group: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Posterior means and log-scales of some sessions' weights, padded: (S, H, N, N); and which are there, (S, N, N).
+        """Posterior means and log-scales of some sessions' weights, padded, (S, H, N, N); (S, N, N) which are there.
 
         Of a single session without the first dimension, and without a copy.
         """
         weights = [self._weight(session) for session in group]
         if len(group) == 1:
-            mean = weights[0].mean
-            return mean, weights[0].log_scale, off_diagonal(mean.shape[-1], mean)
+            only = weights[0].mean
+            return only, weights[0].log_scale, off_diagonal(only.shape[-1], only)
         sizes = [weight.mean.shape[-1] for weight in weights]
         n = max(sizes)
         mean, log_scale = (

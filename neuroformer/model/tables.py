@@ -146,7 +146,7 @@ class _Rows(torch.autograd.Function):
         return table.index_select(0, rows)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Of the table, sparse."""
         (rows,) = ctx.saved_tensors
         # A copy: clipping writes into it, and the same tensor may be the gradient of something else.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 
 from neuroformer import __version__
@@ -24,7 +25,8 @@ from neuroformer.settings.context import TaskConfig
 from neuroformer.settings.training import OptimConfig
 from neuroformer.training.bad_loss import LossGuard
 from neuroformer.training.rank_tasks import draw_shared_task
-from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks
+from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks, union_over_ranks
+from neuroformer.training.row_adamw import RowAdamW, clip_gradients
 from neuroformer.training.sharding import ShardedStrategy, touch_all
 
 
@@ -66,6 +68,7 @@ class PretrainModule(L.LightningModule):
         self.guard = LossGuard(optim)
         self._loss = math.nan
         self._untouched: list[str] = []
+        self._shown: list[Tensor] = []  # sessions of the batches since the last step
         self.validation: dict[str, float] = {}
 
     def configure_model(self) -> None:
@@ -87,6 +90,13 @@ class PretrainModule(L.LightningModule):
         not the mean over all: each process's part is weighed by its share, so that the gradient is that of one process
         with the whole batch.
         """
+        self._shown.append(batch.session)
+        # Lightning's other strategies exchange gradients, or share them out, as dense tensors.
+        alone = self._trainer is not None and isinstance(self.trainer.strategy, SingleDeviceStrategy)
+        with self.model.rows_alone(batch) if alone and not self._scaled() else nullcontext(batch) as local:
+            return self._training_loss(local)
+
+    def _training_loss(self, batch: Batch) -> Tensor:
         model, (rank, world) = self.model, rank_and_world()
         task = draw_shared_task(batch, model.variables, self.tasks) if model.variables else None
         if world > 1:  # tasks are drawn alike, dropout is not
@@ -108,7 +118,6 @@ class PretrainModule(L.LightningModule):
             loss, self._untouched = touch_all(loss, self.model)
         self._log_parts(parts, share=share, of_labels=of_labels)
         self.events_trained += all_events
-        self._sessions = batch.session
         return loss
 
     def _count_labels(self, labels: Batch) -> int:
@@ -176,23 +185,26 @@ class PretrainModule(L.LightningModule):
             named = dict(self.model.named_parameters())
             for name in self._untouched:
                 named[name].grad = None
+        sessions = torch.cat(self._shown).unique()
+        if isinstance(optimizer, RowAdamW):
+            optimizer.show(union_over_ranks(sessions, len(self.vocabulary)))
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self._scaled():  # half precision overflows now and then; its scaler drops such steps by itself
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
             norm: float = 0.0
         else:
             clip = math.inf if gradient_clip_val is None else gradient_clip_val
-            found = torch.nn.utils.clip_grad_norm_(parameters, clip)
+            found = clip_gradients(parameters, clip)
             norm = float(found.full_tensor() if hasattr(found, "full_tensor") else found)
-        if not self.guard.judge(
-            loss=self._loss, norm=norm, step=self.global_step, sessions=self._session_names
-        ):
+        self._shown.clear()
+
+        def names() -> list[str]:
+            entries = list(self.vocabulary)
+            return [entries[index].session_id for index in sessions.tolist()]
+
+        if not self.guard.judge(loss=self._loss, norm=norm, step=self.global_step, sessions=names):
             for parameter in parameters:
                 parameter.grad = None
-
-    def _session_names(self) -> list[str]:
-        entries = list(self.vocabulary)
-        return [entries[index].session_id for index in self._sessions.unique().tolist()]
 
     def _scaled(self) -> bool:
         return (
@@ -241,10 +253,16 @@ class PretrainModule(L.LightningModule):
             self.validation["decode_nll"] = decode_nll
 
     def configure_optimizers(self) -> Any:  # Lightning's own return type is a union of a dozen shapes
-        """AdamW in three groups, one schedule."""
+        """AdamW in three groups, which leaves sessions that a batch does not show as they are; one schedule."""
         optim = self.optim
         groups = parameter_groups(self.model, optim)
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
+        optimizer = RowAdamW(
+            groups,
+            betas=(0.9, 0.99),
+            units=self.model.offsets.diff().tolist(),
+            unit_tables=self.model.unit_tables(),
+            session_tables=self.model.session_tables(),
+        )
         rise = max(1, round(optim.warmup * optim.steps))
 
         def factor(step: int) -> float:
