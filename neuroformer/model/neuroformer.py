@@ -210,7 +210,7 @@ class Neuroformer(nn.Module):
         with growing():
             for session in sessions:
                 self._add_session(session)
-        sizes = torch.tensor([len(session.rate) for session in sessions], device=self.offsets.device)
+        sizes = self.offsets.new_tensor([len(session.rate) for session in sessions])
         self.offsets = torch.cat([self.offsets, self.offsets[-1:] + sizes.cumsum(0)])
 
     def _add_session(self, session: SessionShape) -> None:

@@ -87,7 +87,7 @@ class SessionRows:
         device = offsets.device
         rows = torch.cat([torch.arange(a, b, device=device) for a, b in zip(starts, stops, strict=True)])
         owner = torch.arange(len(found), device=device).repeat_interleave(
-            torch.tensor(sizes, device=device), output_size=len(rows)
+            offsets.new_tensor(sizes), output_size=len(rows)
         )
         return cls(sessions=found, sizes=sizes, rows=rows, owner=owner)
 
@@ -117,7 +117,7 @@ def rows_alone(tables: Sequence[Place], offsets: Place, batch: Batch) -> Iterato
     there = SessionRows.of(batch.session.tolist(), old)
     sessions = torch.tensor(there.sessions, device=old.device)
     sizes = torch.zeros_like(old)
-    sizes[sessions + 1] = torch.tensor(there.sizes, device=old.device)
+    sizes[sessions + 1] = old.new_tensor(there.sizes)
     new = sizes.cumsum(0)
     moved = (new - old)[batch.session].unsqueeze(1)
     whole = [(module, name, module._parameters[name]) for module, name in tables]
