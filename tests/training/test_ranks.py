@@ -66,7 +66,7 @@ def one(
 
     def action() -> int:
         os.chdir(folder)
-        # One process trains the rows of a batch alone, as it would of a large vocabulary; several exchange whole tables.
+        # One process trains the rows of a batch alone, as in a large vocabulary; several exchange whole tables.
         neuroformer._FEW_ROWS = neuroformer._WORTH = 0
         return run_command(COMMAND, words)
 
