@@ -26,6 +26,7 @@ from neuroformer.model.attention import rotary_angles, rotate
 from neuroformer.model.dropout import Dropout
 from neuroformer.model.encoders import VariableShape, make_encoder
 from neuroformer.model.shrinkage import ShrunkWeight
+from neuroformer.model.tables import SessionRows
 
 # Tuning is the rule and not the exception: a posterior that starts narrow would take absent weights for granted.
 _INITIAL_LOG_SCALE = -2.0
@@ -215,9 +216,9 @@ class Context(nn.Module):
             torch.cat([p[3] for p in parts], 1),
         )
 
-    def kl(self, rows: Tensor) -> Tensor:
-        """KL of the tuning of some units, nats."""
-        return self.tuning.kl(rows)
+    def kl(self, there: SessionRows) -> Tensor:
+        """(S,) KL of the tuning of each session's units, nats."""
+        return self.tuning.kl_by_session(there)
 
 
 class CrossAttention(nn.Module):

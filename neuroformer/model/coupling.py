@@ -12,7 +12,7 @@ so the map over (source, target, lag) is Σ_h G_h[i, j] κ_h(lag) by constructio
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from neuroformer.batch import Batch
 from neuroformer.model.filters import banded
-from neuroformer.model.shrinkage import ShrunkWeight
+from neuroformer.model.shrinkage import ShrunkWeight, group_kl
+from neuroformer.model.tables import SessionRows, append_rows
 from neuroformer.model.traces import all_traces
 
 
@@ -66,28 +67,78 @@ class FullCoupling(nn.Module):
             Two (B, T − first, N).
         """
         traces = all_traces(batch, self.kernels(), weight)  # (B, N, H, T)
-        parts = []
-        for session, rows in rows_by_session(batch):
-            pairs = self._weight(session)
-            n = pairs.mean.shape[-1]
-            off = off_diagonal(n, traces)
-            features = (traces if len(rows) == len(traces) else traces[rows])[:, :n].flatten(
-                1, 2
-            )  # (b, N·H, T)
-            mean = _stack(pairs.mean * off) @ features
-            variance = _stack(pairs.variance * off) @ features.square()
-            pad = (0, 0, 0, traces.shape[1] - n)
-            parts.append((rows, F.pad(mean, pad), F.pad(variance, pad)))
-        order = torch.cat([rows for rows, _, _ in parts]).argsort()
+        numbers = batch.session.tolist()
+        found = sorted(set(numbers))
+        # What is found for a chunk in evaluation is the same to the last bit, whatever other sessions stand beside it.
+        groups = self._alike(found) if self.training else [[session] for session in found]
+        parts: list[tuple[list[int], list[Tensor]]] = []
+        for group in groups:
+            place = {session: k for k, session in enumerate(group)}
+            rows = [row for row, session in enumerate(numbers) if session in place]
+            mean, log_scale, there = self._together(group)
+            n = mean.shape[-1]
+            features = traces if len(rows) == len(traces) else traces[rows]
+            features = features[:, :n].flatten(1, 2)  # (b, N·H, T)
+            own = [place[numbers[row]] for row in rows]
+            sums = []
+            for matrix, x in ((mean, features), (torch.exp(2 * log_scale), features.square())):
+                stacked = _stack(matrix * there.unsqueeze(-3))
+                # One matrix for all rows, or each row's own.
+                sums.append((stacked if len(group) == 1 else stacked[own]) @ x)
+            if n < traces.shape[1]:
+                sums = [F.pad(x, (0, 0, 0, traces.shape[1] - n)) for x in sums]
+            parts.append((rows, sums))
         if len(parts) == 1:
-            return parts[0][1].mT, parts[0][2].mT
-        mean, variance = (torch.cat([part[k] for part in parts])[order] for k in (1, 2))
+            return parts[0][1][0].mT, parts[0][1][1].mT
+        order = torch.tensor([row for rows, _ in parts for row in rows], device=traces.device).argsort()
+        mean, variance = (torch.cat([sums[k] for _, sums in parts])[order] for k in (0, 1))
         return mean.mT, variance.mT
 
-    def kl(self, session: int, rows: Tensor) -> Tensor:
-        """KL of a session's weights, nats."""
-        weight = self._weight(session)
-        return weight.kl(mask=off_diagonal(weight.mean.shape[-1], weight.mean))
+    def kl(self, there: SessionRows) -> Tensor:
+        """(S,) KL of each session's weights, nats."""
+        groups = self._alike(there.sessions)
+        order = torch.tensor([session for group in groups for session in group]).argsort()
+        found = torch.cat([self._kl(group) for group in groups])
+        return found if len(groups) == 1 else found[order]
+
+    def _kl(self, group: list[int]) -> Tensor:
+        mean, log_scale, there = self._together(group)
+        mixture = torch.stack([self._weight(session).mixture for session in group])[:, None, None]
+        mixture = mixture if mean.ndim == 4 else mixture[0]
+        square = (mean.square() + torch.exp(2 * log_scale)).sum(-3)
+        bound = group_kl(square, log_scale.sum(-3), size=self.heads, mixture=mixture)
+        return (bound * there).sum((-2, -1)).view(len(group))
+
+    def _alike(self, sessions: Sequence[int]) -> list[list[int]]:
+        """Sessions in groups of about as many units, within which padding at most doubles the matrices."""
+        size = {session: self._weight(session).mean.shape[-1] for session in sessions}
+        groups: list[list[int]] = []
+        for session in sorted(sessions, key=lambda s: (-size[s], s)):
+            if not groups or size[session] ** 2 < 0.5 * size[groups[-1][0]] ** 2:
+                groups.append([])
+            groups[-1].append(session)
+        return [sorted(group) for group in groups]
+
+    def _together(self, group: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Posterior means and log-scales of some sessions' weights, padded, (S, H, N, N); (S, N, N) which are there.
+
+        Of a single session without the first dimension, and without a copy.
+        """
+        weights = [self._weight(session) for session in group]
+        if len(group) == 1:
+            only = weights[0].mean
+            return only, weights[0].log_scale, off_diagonal(only.shape[-1], only)
+        sizes = [weight.mean.shape[-1] for weight in weights]
+        n = max(sizes)
+        mean, log_scale = (
+            torch.stack([F.pad(x, (0, n - x.shape[-1]) * 2) if x.shape[-1] < n else x for x in parts])
+            for parts in ([w.mean for w in weights], [w.log_scale for w in weights])
+        )
+        there = off_diagonal(n, mean).expand(len(group), -1, -1)
+        if min(sizes) < n:
+            unit = torch.arange(n, device=mean.device) < torch.tensor(sizes, device=mean.device)[:, None]
+            there = there * unit[:, None] * unit[:, :, None]
+        return mean, log_scale, there
 
     def map(self, session: int, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the log-gain by lag: two (N, N, L), [source, target, lag − 1]."""
@@ -124,7 +175,7 @@ class LowRankCoupling(nn.Module):
     def add_session(self, n_units: int) -> None:
         """Make room for a session."""
         new = torch.randn(n_units, self.heads * self.rank, device=self.source.device) / math.sqrt(self.rank)
-        self.source = nn.Parameter(torch.cat([self.source.data, new]))
+        append_rows(self, "source", new)
         self.target.grow(n_units)
 
     def forward(self, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -144,9 +195,10 @@ class LowRankCoupling(nn.Module):
         variance = self.target.variance_of(unit_row) @ latent.square()
         return mean.mT, variance.mT
 
-    def kl(self, session: int, rows: Tensor) -> Tensor:
-        """KL of a session's weights, nats; the sources have a standard normal prior of variance 1 / R."""
-        return self.target.kl(rows) + 0.5 * self.rank * self.source[rows].square().sum()
+    def kl(self, there: SessionRows) -> Tensor:
+        """(S,) KL of each session's weights, nats; the sources have a standard normal prior of variance 1 / R."""
+        source = self.source[there.rows].square().sum(1)
+        return self.target.kl_by_session(there) + 0.5 * self.rank * there.sum(source)
 
     def map(self, session: int, rows: Tensor) -> tuple[Tensor, Tensor]:
         """As `FullCoupling.map`."""
@@ -168,17 +220,11 @@ class LowRankCoupling(nn.Module):
         return torch.einsum("shr,thr->hst", source, target)
 
 
-def rows_by_session(batch: Batch) -> Iterator[tuple[int, Tensor]]:
-    """(session, rows of the batch that show it), for each session in the batch."""
-    for session in batch.session.unique().tolist():
-        yield session, (batch.session == session).nonzero().squeeze(-1)
-
-
 def off_diagonal(n: int, like: Tensor) -> Tensor:
     """(N, N) of ones with a zero diagonal."""
     return 1 - torch.eye(n, device=like.device, dtype=like.dtype)
 
 
 def _stack(weight: Tensor) -> Tensor:
-    """(H, N, M) → (M, N·H), in the order of flattened traces."""
-    return weight.permute(2, 1, 0).flatten(1, 2)
+    """(…, H, N, M) → (…, M, N·H), in the order of flattened traces."""
+    return weight.transpose(-1, -3).flatten(-2)

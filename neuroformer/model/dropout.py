@@ -39,7 +39,8 @@ class Dropout(nn.Dropout):
 
     def draw(self, like: Tensor) -> Tensor | None:
         """The randomness of one mask, 16 bits an element; None where PyTorch's own dropout is used."""
-        if not self.training or steps_of(self.p) in (0, _STEPS) or like.device.type != "cpu":
+        plain = not self.training or like.device.type != "cpu" or torch.compiler.is_compiling()
+        if plain or steps_of(self.p) in (0, _STEPS):
             return None
         words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(
             -(2**63), None, generator=generator()

@@ -9,6 +9,7 @@ from neuroformer.batch import Batch
 from neuroformer.model.event_cells import EventCells
 from neuroformer.model.filters import log_basis
 from neuroformer.model.shrinkage import ShrunkWeight
+from neuroformer.model.tables import SessionRows, append_rows
 from neuroformer.model.traces import combine, own_traces
 
 
@@ -29,8 +30,7 @@ class OwnHistory(nn.Module):
 
     def add_session(self, n_units: int) -> None:
         """Make room for a session."""
-        new = torch.zeros(1, self.basis.shape[0], device=self.shared.device)
-        self.shared = nn.Parameter(torch.cat([self.shared.data, new]))
+        append_rows(self, "shared", torch.zeros(1, self.basis.shape[0]))
         self.own.grow(n_units)
 
     def forward(self, weight: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -64,9 +64,9 @@ class OwnHistory(nn.Module):
         variance = self.own.variance_of(events.unit_row)
         return (mean * traces).sum(1), (variance * traces.square()).sum(1)
 
-    def kl(self, session: int, rows: Tensor) -> Tensor:
-        """KL of a session's weights, nats."""
-        return self.own.kl(rows)
+    def kl(self, there: SessionRows) -> Tensor:
+        """(S,) KL of each session's weights, nats."""
+        return self.own.kl_by_session(there)
 
     def kernel(self, session: int, rows: Tensor) -> Tensor:
         """(N, L) log-gain of a unit's own event after 1 … L bins."""

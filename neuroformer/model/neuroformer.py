@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +25,7 @@ from neuroformer.model.loss import LossSums, weighed
 from neuroformer.model.observation import poisson_log_likelihood
 from neuroformer.model.readout import Decoded, Readout
 from neuroformer.model.sampled import draw_units, part_of, sampled_log_likelihood
+from neuroformer.model.tables import Place, SessionRows, append_rows, growing, rows_alone
 from neuroformer.model.trunk import Trunk
 from neuroformer.settings.model import ModelConfig, bins, context_bins, pooling_lags
 
@@ -31,6 +33,7 @@ _FULL_UP_TO = 128
 _ALL_UP_TO, _SAMPLED = 4_000, 2_000
 _BLOCK = 4_000  # units whose cells are in memory at once where blocks are asked for
 _DEFAULT_RANK = 16
+_FEW_ROWS, _WORTH = 2_000, 2  # rows of a table, and times those of a batch, from which sparse gradients pay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +187,7 @@ class Neuroformer(nn.Module):
         self.register_buffer("train_bins", torch.zeros(0))
         self.offsets: Tensor
         self.train_bins: Tensor
-        for session in sessions:
-            self.add_session(session)
+        self.add_sessions(sessions)
 
     def _make_readout(self, variables: Sequence[VariableShape]) -> Readout:
         readout = self.config.readout
@@ -202,6 +204,17 @@ class Neuroformer(nn.Module):
 
     def add_session(self, session: SessionShape) -> None:
         """Append a session; what exists keeps its values."""
+        self.add_sessions([session])
+
+    def add_sessions(self, sessions: Sequence[SessionShape]) -> None:
+        """Append sessions; what exists keeps its values."""
+        with growing():
+            for session in sessions:
+                self._add_session(session)
+        sizes = self.offsets.new_tensor([len(session.rate) for session in sessions])
+        self.offsets = torch.cat([self.offsets, self.offsets[-1:] + sizes.cumsum(0)])
+
+    def _add_session(self, session: SessionShape) -> None:
         n_units, device = len(session.rate), self.bias.device
         rate = session.rate.to(device, self.bias.dtype)
         self.coupling.add_session(n_units)
@@ -214,34 +227,48 @@ class Neuroformer(nn.Module):
             self.readout.add_session(n_units, float(rate.sum()))
         if self.alignment is not None:
             self.alignment.add_session(n_units, float(rate.sum()))
-        self.bias = nn.Parameter(torch.cat([self.bias.data, rate.log()]))
+        append_rows(self, "bias", rate.log())
         frequency = torch.zeros(self.n_levels, device=device)
         frequency[: len(session.level_frequency)] = session.level_frequency.to(device)
         # A level that the session lacks keeps a probability of about 1e-13.
         level_bias = torch.where(frequency > 0, frequency.log(), -30.0)
-        self.level_bias = nn.Parameter(torch.cat([self.level_bias.data, level_bias[None]]))
-        self.level_unit = nn.Parameter(
-            torch.cat([self.level_unit.data, torch.zeros(n_units, self.n_levels, device=device)])
-        )
-        self.offsets = torch.cat([self.offsets, self.offsets[-1:] + n_units])
-        self.train_bins = torch.cat(
-            [self.train_bins, torch.tensor([float(session.train_bins)], device=device)]
-        )
+        append_rows(self, "level_bias", level_bias[None])
+        append_rows(self, "level_unit", torch.zeros(n_units, self.n_levels))
+        append_rows(self, "train_bins", torch.tensor([float(session.train_bins)]))
 
     def unit_tables(self) -> list[nn.Parameter]:
         """Parameters with one row per unit of the vocabulary."""
-        tables = [self.bias, self.level_unit, self.history.own.mean, self.history.own.log_scale]
+        return [module.get_parameter(name) for module, name in self._unit_tables()]
+
+    def _unit_tables(self) -> list[Place]:
+        weights = [self.history.own]
+        tables: list[Place] = [(self, "bias"), (self, "level_unit")]
         if isinstance(self.coupling, LowRankCoupling):
-            tables += [self.coupling.source, self.coupling.target.mean, self.coupling.target.log_scale]
+            tables.append((self.coupling, "source"))
+            weights.append(self.coupling.target)
         if self.trunk is not None:
-            tables += [self.trunk.unit, self.trunk.readout.mean, self.trunk.readout.log_scale]
+            tables.append((self.trunk, "unit"))
+            weights.append(self.trunk.readout)
         if self.context_path is not None:
-            tables += [self.context_path.tuning.mean, self.context_path.tuning.log_scale]
+            weights.append(self.context_path.tuning)
         if self.readout is not None:
-            tables.append(self.readout.unit)
+            tables.append((self.readout, "unit"))
         if self.alignment is not None and self.alignment.events is not None:
-            tables.append(self.alignment.events.unit)
-        return tables
+            tables.append((self.alignment.events, "unit"))
+        return tables + [(weight, name) for weight in weights for name in ("mean", "log_scale")]
+
+    @contextmanager
+    def rows_alone(self, batch: Batch) -> Iterator[Batch]:
+        """While the block runs, tables hold the units of a batch's sessions alone; see `tables.rows_alone`.
+
+        To be used for the loss of a training step, where the gradients' tables would else be filled with zeros. Nothing
+        is done where they are small, or where the batch shows most of the units.
+        """
+        if self.bias.shape[0] < max(_FEW_ROWS, _WORTH * batch.unit_row.numel()):
+            yield batch
+            return
+        with rows_alone(self._unit_tables(), (self, "offsets"), batch) as local:
+            yield local
 
     def session_tables(self) -> list[nn.Parameter]:
         """Parameters with one row per session."""
@@ -468,9 +495,9 @@ class Neuroformer(nn.Module):
             cells = sampled_log_likelihood(self, batch, past, draw_units(self, batch, size))
             levels = self._level_log_likelihood(batch, past.state).sum()
         share = batch.scored.sum(1) / self.train_bins[batch.session]
-        kl = cells.new_zeros(())
-        for session in batch.session.unique().tolist():
-            kl = kl + share[batch.session == session].sum() * self.kl(session)
+        there = SessionRows.of(batch.session.tolist(), self.offsets)
+        shares = share.new_zeros(len(self.train_bins)).index_add(0, batch.session, share)
+        kl = (shares[list(there.sessions)] * self._kl(there)).sum()
         decode = align = None
         if labels is not None and self.readout is not None and self.count_labels(labels):
             scores = self.readout.log_likelihood(self.readout_outputs(batch), labels).values()
@@ -494,13 +521,16 @@ class Neuroformer(nn.Module):
 
     def kl(self, session: int) -> Tensor:
         """Nats that the posterior of a session's weights costs against their priors."""
-        rows = self.rows(session)
-        kl = self.coupling.kl(session, rows) + self.history.kl(session, rows)
+        return self._kl(SessionRows.of([session], self.offsets))[0]
+
+    def _kl(self, there: SessionRows) -> Tensor:
+        """(S,) of each session."""
+        kl = self.coupling.kl(there) + self.history.kl(there)
         if self.trunk is not None:
-            kl = kl + self.trunk.kl(session, rows)
+            kl = kl + self.trunk.kl(there)
         if self.context_path is not None:
-            kl = kl + self.context_path.kl(rows)
-        return kl + 0.5 * self.level_unit[rows].square().sum()
+            kl = kl + self.context_path.kl(there)
+        return kl + 0.5 * there.sum(self.level_unit[there.rows].square().sum(1))
 
     @torch.no_grad()
     def coupling_weights(self, session: int) -> Tensor:

@@ -19,6 +19,7 @@ from neuroformer.model.context import CrossAttention, _key
 from neuroformer.model.dropout import Dropout
 from neuroformer.model.encoders import VariableShape
 from neuroformer.model.randomness import generator
+from neuroformer.model.tables import append_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +92,9 @@ class Readout(nn.Module):
     def add_session(self, n_units: int, events_per_bin: float) -> None:
         """Make room for a session; `events_per_bin` is the mean over its training bins, all units together."""
         device, width = self.unit.device, self.unit.shape[1]
-        self.unit = nn.Parameter(
-            torch.cat([self.unit.data, 0.1 * torch.randn(n_units, width, device=device)])
-        )
-        self.session = nn.Parameter(torch.cat([self.session.data, torch.zeros(1, width, device=device)]))
-        self.events_per_bin = torch.cat([self.events_per_bin, torch.tensor([events_per_bin], device=device)])
+        append_rows(self, "unit", 0.1 * torch.randn(n_units, width, device=device))
+        append_rows(self, "session", torch.zeros(1, width))
+        append_rows(self, "events_per_bin", torch.tensor([events_per_bin]))
 
     def forward(self, batch: Batch, weight: Tensor, given: Tensor | None) -> dict[str, Tensor]:
         """Raw outputs of every variable's head, (B, T', O).

@@ -18,6 +18,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from neuroformer.model.tables import SessionRows, append_rows
+
 # Variances of the mixture: from 'absent' to 'an event changes the rate by a factor of e and more'.
 _VARIANCES = (1e-6, 1e-4, 1e-3, 1e-2, 0.05, 0.25, 1.0, 4.0)
 _INITIAL_LOG_SCALE = -4.0
@@ -48,16 +50,6 @@ class ShrunkWeight(nn.Module):
         """Posterior variance of some entries of the first dimension."""
         return torch.exp(2 * self.log_scale[rows])
 
-    def _component_terms(self, rows: slice | Tensor) -> Tensor:
-        """Log π_c − Σ_group KL(q ‖ N(0, α_c)), (..., C) for weights (G, ...) selected along the first dimension."""
-        mean, log_scale = self.mean[rows], self.log_scale[rows]
-        size = mean.shape[0]
-        square = (mean.square() + torch.exp(2 * log_scale)).sum(0).unsqueeze(-1)
-        entropy = 2 * log_scale.sum(0).unsqueeze(-1)
-        alpha = mean.new_tensor(_VARIANCES)
-        kl = 0.5 * (square / alpha - size + size * alpha.log() - entropy)
-        return self.mixture.log_softmax(0) - kl
-
     def kl(self, rows: slice | Tensor = slice(None), mask: Tensor | None = None) -> Tensor:
         """The bound on KL(q ‖ p), in nats, summed over groups.
 
@@ -65,12 +57,35 @@ class ShrunkWeight(nn.Module):
             rows: which entries of the first dimension count.
             mask: of the groups' shape; 0 leaves a group out.
         """
-        bound = -torch.logsumexp(self._component_terms(rows), -1)
+        mean, log_scale = self.mean[rows], self.log_scale[rows]
+        square = (mean.square() + torch.exp(2 * log_scale)).sum(0)
+        bound = group_kl(square, log_scale.sum(0), size=len(mean), mixture=self.mixture)
         return (bound if mask is None else bound * mask).sum()
 
-    @torch.no_grad()
+    def kl_by_session(self, there: SessionRows) -> Tensor:
+        """(S,) `kl` of each of some sessions, whose units are entries of the first dimension."""
+        mean, log_scale = self.mean[there.rows], self.log_scale[there.rows]
+        square = there.sum(mean.square() + torch.exp(2 * log_scale))
+        size = square.new_tensor(there.sizes).unsqueeze(1)
+        return group_kl(square, there.sum(log_scale), size=size, mixture=self.mixture).sum(1)
+
     def grow(self, n_rows: int) -> None:
         """Append entries along the first dimension, at their initial values."""
-        new = torch.zeros(n_rows, *self.mean.shape[1:], device=self.mean.device)
-        self.mean = nn.Parameter(torch.cat([self.mean, new]))
-        self.log_scale = nn.Parameter(torch.cat([self.log_scale, new + self.initial_log_scale]))
+        new = torch.zeros(n_rows, *self.mean.shape[1:])
+        append_rows(self, "mean", new)
+        append_rows(self, "log_scale", new + self.initial_log_scale)
+
+
+def group_kl(square: Tensor, log_scale: Tensor, *, size: int | Tensor, mixture: Tensor) -> Tensor:
+    """The bound on KL(q ‖ p) of groups of weights, nats.
+
+    Args:
+        square: (…) Σ of μ² + σ² over a group.
+        log_scale: (…) Σ of log σ over it.
+        size: weights of a group; a number, or a tensor that broadcasts over the groups.
+        mixture: (…, C) logits of the proportions, its leading dimensions broadcasting over the groups.
+    """
+    alpha = square.new_tensor(_VARIANCES)
+    spread = alpha.log() * (size.unsqueeze(-1) if isinstance(size, Tensor) else size)
+    terms = mixture.log_softmax(-1) - 0.5 * spread - square.unsqueeze(-1) * (0.5 / alpha)
+    return -torch.logsumexp(terms, -1) - log_scale - 0.5 * size

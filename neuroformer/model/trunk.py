@@ -19,6 +19,7 @@ from neuroformer.model.dropout import Dropout
 from neuroformer.model.filters import exponential_filters
 from neuroformer.model.packing import Packed
 from neuroformer.model.shrinkage import ShrunkWeight
+from neuroformer.model.tables import SessionRows, append_rows
 
 
 class Trunk(nn.Module):
@@ -69,12 +70,10 @@ class Trunk(nn.Module):
         """Make room for a session; `events_per_bin` is the mean over its training bins, all units together."""
         device = self.unit.device
         width = self.unit.shape[1]
-        self.unit = nn.Parameter(
-            torch.cat([self.unit.data, 0.1 * torch.randn(n_units, width, device=device)])
-        )
-        self.session = nn.Parameter(torch.cat([self.session.data, torch.zeros(1, width, device=device)]))
+        append_rows(self, "unit", 0.1 * torch.randn(n_units, width, device=device))
+        append_rows(self, "session", torch.zeros(1, width))
         self.readout.grow(n_units)
-        self.events_per_bin = torch.cat([self.events_per_bin, torch.tensor([events_per_bin], device=device)])
+        append_rows(self, "events_per_bin", torch.tensor([events_per_bin]))
 
     def embed(self, batch: Batch) -> Tensor:
         """(B, E, D) event tokens before the blocks."""
@@ -162,6 +161,6 @@ class Trunk(nn.Module):
         variance = self.readout.variance_of(batch.unit_row) @ state.square().mT
         return mean.mT, variance.mT
 
-    def kl(self, session: int, rows: Tensor) -> Tensor:
-        """KL of a session's readout, nats."""
-        return self.readout.kl(rows)
+    def kl(self, there: SessionRows) -> Tensor:
+        """(S,) KL of each session's readout, nats."""
+        return self.readout.kl_by_session(there)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from neuroformer.errors import UserError
 from neuroformer.model.attention import Attend, Block, Rotation
 
-# Dropout as PyTorch draws it: a compiled step then gives the numbers of one that is not, but for rounding.
+# Dropout as PyTorch draws it without compiling, so that a step can be repeated.
 _OPTIONS: dict[str, Any] = {"fallback_random": True}
 
 

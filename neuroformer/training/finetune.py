@@ -185,8 +185,7 @@ def _prepare(config: FinetuneConfig) -> _Job:
             "pretrain with sessions that have amplitudes"
         )
     torch.manual_seed(config.seed)
-    for entry in new:
-        model.add_session(session_shape(entry))
+    model.add_sessions([session_shape(entry) for entry in new])
     return _Job(config=config, trained=trained, model=model, data=data, n_sessions=n_sessions, n_rows=n_rows)
 
 
@@ -349,7 +348,7 @@ def learn_new_sessions_only(model: Neuroformer, *, n_sessions: int, n_rows: int)
     """Freeze everything but the rows of sessions past the first `n_sessions` and of units past the first `n_rows`.
 
     Tables keep one parameter for old and new rows, so the old rows' gradient is set to zero; without weight decay on
-    tables, Adam then leaves them untouched.
+    tables, the optimiser then leaves them untouched.
     """
     model.requires_grad_(False)
     hooks: list[RemovableHandle] = []
@@ -365,6 +364,13 @@ def learn_new_sessions_only(model: Neuroformer, *, n_sessions: int, n_rows: int)
 
 def _zero_first(n: int) -> Any:
     def hook(gradient: Tensor) -> Tensor:
+        if gradient.is_sparse:
+            gradient = gradient.coalesce()
+            values, rows = gradient.values().clone(), gradient.indices()
+            values[rows[0] < n] = 0
+            return torch.sparse_coo_tensor(
+                rows, values, gradient.shape, check_invariants=False, is_coalesced=True
+            )
         kept = gradient.clone()
         kept[:n] = 0
         return kept

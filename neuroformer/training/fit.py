@@ -219,7 +219,7 @@ def train(
         # What is logged is the same in every process already.
         warnings.filterwarnings("ignore", message=r"It is recommended to use `self.log\(.*sync_dist=True")
         warnings.filterwarnings("ignore", message=r"find_unused_parameters=True was specified in DDP")
-        on_interrupt = signal.getsignal(signal.SIGINT)
+        on_interrupt, threads = signal.getsignal(signal.SIGINT), torch.get_num_threads()
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except SIGTERMException as stop:  # the signal came before training began
@@ -236,6 +236,8 @@ def train(
                     else "no checkpoint was written yet"
                 )
             ) from stop
+        finally:
+            torch.set_num_threads(threads)  # training in parts changes them
 
 
 def epochs(steps: int, val_every: int) -> tuple[int, int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 
 from neuroformer import __version__
@@ -25,7 +27,8 @@ from neuroformer.settings.training import OptimConfig
 from neuroformer.training.bad_loss import LossGuard
 from neuroformer.training.freed_memory import keep_freed_memory
 from neuroformer.training.rank_tasks import draw_shared_task
-from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks
+from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks, union_over_ranks
+from neuroformer.training.row_adamw import RowAdamW, clip_gradients
 from neuroformer.training.sharding import ShardedStrategy, touch_all
 from neuroformer.training.side_by_side import side_by_side
 
@@ -86,6 +89,7 @@ class PretrainModule(L.LightningModule):
         self.in_parts = True
         """Whether batches may be computed in parts; not where code is compiled, for one thread."""
         self._threads = torch.get_num_threads()
+        self._shown: list[Tensor] = []  # sessions of the batches since the last step
         self.validation: dict[str, float] = {}
 
     def configure_model(self) -> None:
@@ -111,6 +115,14 @@ class PretrainModule(L.LightningModule):
         not the mean over all: each process divides by what all have, so that the gradient is that of one process with
         the whole batch.
         """
+        self._shown.append(batch.session)
+        # Lightning's other strategies exchange gradients, or share them out, as dense tensors.
+        alone = self._trainer is not None and isinstance(self.trainer.strategy, SingleDeviceStrategy)
+        parameters = self._parameters_of(batch)  # within the block, tables are not among them
+        with self.model.rows_alone(batch) if alone and not self._scaled() else nullcontext(batch) as local:
+            return self._training_loss(local, parameters)
+
+    def _training_loss(self, batch: Batch, parameters: list[nn.Parameter]) -> Tensor:
         model, (rank, world) = self.model, rank_and_world()
         task = draw_shared_task(batch, model.variables, self.tasks) if model.variables else None
         seen, labels = (batch, None) if task is None else (task.seen, task.labels)
@@ -136,7 +148,7 @@ class PretrainModule(L.LightningModule):
                     )
                     for rows in cut
                 ],
-                self._parameters_of(batch),
+                parameters,
                 [step_seed(self.seed, self.global_step, rank, k) for k in range(n_parts)],
                 threads=self._threads // n_parts,
             )
@@ -144,7 +156,6 @@ class PretrainModule(L.LightningModule):
             loss, self._untouched = touch_all(loss, self.model)
         self._log_parts(loss, parts)
         self.events_trained += int(events)
-        self._sessions = batch.session
         return loss
 
     def _loss_of(
@@ -172,10 +183,6 @@ class PretrainModule(L.LightningModule):
         """PyTorch's threads in this one; a second thread of its own waits by spinning, on a core that a part needs."""
         if torch.get_num_threads() != number:
             torch.set_num_threads(number)
-
-    def teardown(self, stage: str) -> None:
-        """Leave PyTorch's threads as they were."""
-        self._use_threads(self._threads)
 
     def _parameters_of(self, batch: Batch) -> list[nn.Parameter]:
         """Those that the loss of a batch may depend on: not what belongs to other sessions."""
@@ -230,23 +237,26 @@ class PretrainModule(L.LightningModule):
             named = dict(self.model.named_parameters())
             for name in self._untouched:
                 named[name].grad = None
+        sessions = torch.cat(self._shown).unique()
+        if isinstance(optimizer, RowAdamW):
+            optimizer.show(union_over_ranks(sessions, len(self.vocabulary)))
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self._scaled():  # half precision overflows now and then; its scaler drops such steps by itself
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
             norm: float = 0.0
         else:
             clip = math.inf if gradient_clip_val is None else gradient_clip_val
-            found = torch.nn.utils.clip_grad_norm_(parameters, clip)
+            found = clip_gradients(parameters, clip)
             norm = float(found.full_tensor() if hasattr(found, "full_tensor") else found)
-        if not self.guard.judge(
-            loss=self._loss, norm=norm, step=self.global_step, sessions=self._session_names
-        ):
+        self._shown.clear()
+
+        def names() -> list[str]:
+            entries = list(self.vocabulary)
+            return [entries[index].session_id for index in sessions.tolist()]
+
+        if not self.guard.judge(loss=self._loss, norm=norm, step=self.global_step, sessions=names):
             for parameter in parameters:
                 parameter.grad = None
-
-    def _session_names(self) -> list[str]:
-        entries = list(self.vocabulary)
-        return [entries[index].session_id for index in self._sessions.unique().tolist()]
 
     def _scaled(self) -> bool:
         return (
@@ -295,10 +305,16 @@ class PretrainModule(L.LightningModule):
             self.validation["decode_nll"] = decode_nll
 
     def configure_optimizers(self) -> Any:  # Lightning's own return type is a union of a dozen shapes
-        """AdamW in three groups, one schedule."""
+        """AdamW in three groups, which leaves sessions that a batch does not show as they are; one schedule."""
         optim = self.optim
         groups = parameter_groups(self.model, optim)
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
+        optimizer = RowAdamW(
+            groups,
+            betas=(0.9, 0.99),
+            units=self.model.offsets.diff().tolist(),
+            unit_tables=self.model.unit_tables(),
+            session_tables=self.model.session_tables(),
+        )
         rise = max(1, round(optim.warmup * optim.steps))
 
         def factor(step: int) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -27,6 +28,16 @@ def sum_over_ranks(values: Sequence[float], device: torch.device) -> list[float]
     found = torch.tensor(values, dtype=torch.float64, device=device)
     dist.all_reduce(found)
     return [float(value) for value in found]
+
+
+def union_over_ranks(numbers: Tensor, n: int) -> Tensor:
+    """The numbers below n that any process brings, rising."""
+    if rank_and_world()[1] == 1:
+        return numbers.unique()
+    there = torch.zeros(n, dtype=torch.int32, device=numbers.device)
+    there[numbers] = 1
+    dist.all_reduce(there, op=dist.ReduceOp.MAX)
+    return there.nonzero().squeeze(1)
 
 
 def step_seed(seed: int, step: int, rank: int = 0, part: int | None = None) -> int:

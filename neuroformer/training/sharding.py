@@ -83,7 +83,10 @@ class ShardedStrategy(ModelParallelStrategy):
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             spread = {
-                k: {name: _spread(value, parameters[k]) for name, value in own.items()}
+                k: {
+                    name: value if name == "step" else _spread(value, parameters[k])
+                    for name, value in own.items()
+                }
                 for k, own in state["state"].items()
             }
             optimizer.load_state_dict({**state, "state": spread})

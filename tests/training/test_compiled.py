@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def model_and_batches(circuit: Callable[..., Path]) -> tuple[Neuroformer, list[Batch]]:
-    trunk = TrunkConfig(width=16, layers=2, heads=2, window_s=0.05, dropout=0.3)
+    trunk = TrunkConfig(width=16, layers=2, heads=2, window_s=0.05, dropout=0.0)
     settings = ModelConfig(trunk=trunk)
     config = DataConfig(sessions=[str(circuit())], chunk_s=0.5, warmup_s=0.2, batch_size=4)
     data = RecordingsModule(config=config, context_bins=context_of(settings, config), batches_per_epoch=4)
