@@ -85,8 +85,8 @@ class PretrainConfig:
     """Seed of initial weights, dropout and (with data.seed) batches."""
     compile: bool = False
     """Compile the transformer blocks for training by torch.compile, some seconds at the start; needs a C++ compiler, on
-    a GPU Triton. The numbers are the same but for rounding and for which dropout is drawn, and a resumed run is the same but for
-    rounding."""
+    a GPU Triton. The numbers are the same but for rounding and for which dropout is drawn; a resumed run is the same
+    but for rounding."""
     wandb: str | None = None
     """Project name to log to Weights & Biases as well (extra `wandb`); null logs to log.csv alone."""
     trainer: dict[str, Any] = field(default_factory=dict)
