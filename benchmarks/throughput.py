@@ -499,7 +499,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 row_of[0].set_yscale("log")
             else:
                 row_of[0].set_ylim(0, None)
-        figure.align_ylabels(panels[:, 0])
+        figure.align_labels()
     save_figure(figure, path)
 
 

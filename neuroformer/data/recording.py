@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from neuroformer.session import Events, Session
 from neuroformer.settings.data import LevelCode, SplitConfig
 from neuroformer.settings.variables import LabelsConfig, VariableConfig
 
-_PIECE = 200_000  # events that are read at a time where all are
+_PIECE = 50_000  # events that are read at a time where all are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,13 +274,20 @@ class Recording:
             size: bins of a piece.
             shift: length of a first, shorter piece of every span; moves the cuts from one pass to the next.
         """
-        pieces = []
+        return [
+            Span(epoch=epoch, start=start, stop=stop)
+            for epoch, start, stop in self.cuts(part, size, shift=shift).tolist()
+        ]
+
+    def cuts(self, part: Part, size: int, *, shift: int = 0) -> np.ndarray:
+        """As `tiles`: (pieces, 3) int64, epoch, first bin and the bin after the last."""
+        pieces = [np.zeros((0, 3), np.int64)]
         for span in self.spans[part]:
             cuts = np.unique(
                 np.clip(np.arange(span.start + shift - size, span.stop + size, size), span.start, span.stop)
             )
-            pieces += [Span(epoch=span.epoch, start=int(a), stop=int(b)) for a, b in pairwise(cuts)]
-        return pieces
+            pieces.append(np.stack([np.full(len(cuts) - 1, span.epoch), cuts[:-1], cuts[1:]], 1))
+        return np.concatenate(pieces)
 
     def entry(self, n_levels: int, code: LevelCode = "quantile") -> SessionEntry:
         """What the vocabulary keeps of the session, learned from its training spans alone.

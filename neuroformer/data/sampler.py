@@ -59,7 +59,7 @@ class PassSampler(Sampler[list[ChunkKey]]):
         self.batches_per_epoch = batches_per_epoch
         self.seed = seed
         self.epoch = done[0]  # workers begin to read ahead before `set_epoch` is first called
-        self._pass: tuple[int, list[ChunkKey]] = (-1, [])
+        self._pass: tuple[int, np.ndarray] = (-1, np.zeros((0, 4), np.int64))
         self._starts = [0]  # chunks before each pass; they differ, as the cuts do
 
     def set_epoch(self, epoch: int) -> None:
@@ -90,22 +90,32 @@ class PassSampler(Sampler[list[ChunkKey]]):
         """All chunks of batch k of the run."""
         first, stop = k * self.batch_size, (k + 1) * self.batch_size
         while self._starts[-1] < stop:
-            self._starts.append(self._starts[-1] + len(self._keys_of_pass(len(self._starts) - 1)))
+            self._starts.append(self._starts[-1] + len(self._chunks_of_pass(len(self._starts) - 1)))
         keys = []
         for position in range(first, stop):
             number = bisect_right(self._starts, position) - 1
-            keys.append(self._keys_of_pass(number)[position - self._starts[number]])
+            recording, epoch, start, end = self._chunks_of_pass(number)[
+                position - self._starts[number]
+            ].tolist()
+            keys.append(ChunkKey(recording=recording, span=Span(epoch=epoch, start=start, stop=end)))
         return keys
 
-    def _keys_of_pass(self, number: int) -> list[ChunkKey]:
+    def _chunks_of_pass(self, number: int) -> np.ndarray:
+        """(chunks, 4) recording, epoch, first and last bin; as numbers, since there are 48,000 in 10 h."""
         if self._pass[0] != number:
             rng = np.random.default_rng([self.seed, number])
-            keys = [
-                ChunkKey(recording=i, span=span)
-                for i, recording in enumerate(self.recordings)
-                for span in recording.tiles(
-                    "train", self.chunk_bins, shift=int(rng.integers(1, self.chunk_bins + 1))
-                )
-            ]
-            self._pass = (number, [keys[i] for i in rng.permutation(len(keys))])
+            chunks = np.concatenate(
+                [
+                    np.insert(
+                        recording.cuts(
+                            "train", self.chunk_bins, shift=int(rng.integers(1, self.chunk_bins + 1))
+                        ),
+                        0,
+                        i,
+                        axis=1,
+                    )
+                    for i, recording in enumerate(self.recordings)
+                ]
+            )
+            self._pass = (number, chunks[rng.permutation(len(chunks))])
         return self._pass[1]
