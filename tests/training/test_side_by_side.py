@@ -64,6 +64,19 @@ def test_parts_of_a_batch_train_the_same_model(words: list[str], tmp_path: Path)
                 ), name
 
 
+def test_parts_train_the_rows_of_their_sessions_alone(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [*words, *NO_DROPOUT, "data.batch_size=2"]
+    with threads(1):
+        whole, _ = run(few, tmp_path / "whole")
+    for name in ("_FEW_ROWS", "_WORTH"):  # tables of any size get sparse gradients
+        monkeypatch.setattr(f"neuroformer.model.neuroformer.{name}", 0)
+    with threads(2):
+        parts, _ = run(few, tmp_path / "parts")
+    torch.testing.assert_close(parts["state_dict"], whole["state_dict"], rtol=1e-4, atol=2e-6)
+
+
 def test_a_run_in_parts_is_the_same_each_time(words: list[str], tmp_path: Path) -> None:
     with threads(2):
         (first, _), (second, _) = (run(words, tmp_path / name) for name in "ab")
