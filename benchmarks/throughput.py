@@ -92,7 +92,8 @@ class Cell:
     sampled_units: int | None = None
 
 
-DEFAULT = Cell(axis="default", value="demo")
+DEFAULT = Cell(axis="default", value="demo", layers=0)
+BLOCK = replace(DEFAULT, value="demo, one block", layers=1)
 LARGE = Cell(
     axis="reference", value="14M", units=100, rate_hz=5, minutes=20, bin_s=0.02, chunk_s=2.5, warmup_s=0.1, batch=1,
     steps=6, width=256, layers=18, heads=8,
@@ -119,7 +120,7 @@ def cells(axis: str, attention: tuple[str, ...]) -> list[Cell]:
         case "reference":
             return [LARGE]
         case "default":
-            return [DEFAULT]
+            return [DEFAULT, BLOCK]
         case "size":
             sizes = SIZES.items()
             return [
@@ -136,7 +137,7 @@ def cells(axis: str, attention: tuple[str, ...]) -> list[Cell]:
                 for w in (0.1, 0.25, 1.0, 4.0)
             ]
         case "recording":
-            return [replace(DEFAULT, axis=axis, value=m, minutes=m) for m in (1, 10, 60, 600)]
+            return [replace(BLOCK, axis=axis, value=m, minutes=m) for m in (1, 10, 60, 600)]
         case "sessions":
             counts = (1, 10, 100, 1_000)
             full = [replace(DEFAULT, axis=axis, value=n, sessions=n, minutes=1) for n in counts]
@@ -150,7 +151,7 @@ class Config:
     """Settings of the benchmark."""
 
     axes: list[str] = field(default_factory=lambda: [a for a in AXES if a != "attention"])
-    """reference: 14.4 M parameters, width 256, 8 heads, 100 units at 5 Hz; default: the demo's model; size, units,
+    """reference: 14.4 M parameters, width 256, 8 heads, 100 units at 5 Hz; default: the demo's models; size, units,
     context, recording, sessions: these varied; attention: the backends, on CUDA."""
     repeats: int = 3
     """Processes per cell; the median counts."""
