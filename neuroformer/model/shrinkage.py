@@ -15,8 +15,11 @@ E exp(η) = exp(mean + variance / 2).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from neuroformer.model.tables import SessionRows, append_rows
 
@@ -87,5 +90,33 @@ def group_kl(square: Tensor, log_scale: Tensor, *, size: int | Tensor, mixture: 
     """
     alpha = square.new_tensor(_VARIANCES)
     spread = alpha.log() * (size.unsqueeze(-1) if isinstance(size, Tensor) else size)
-    terms = mixture.log_softmax(-1) - 0.5 * spread - square.unsqueeze(-1) * (0.5 / alpha)
-    return -torch.logsumexp(terms, -1) - log_scale - 0.5 * size
+    constant = mixture.log_softmax(-1) - 0.5 * spread
+    constant = constant[(None,) * (square.ndim + 1 - constant.ndim)]
+    found: Tensor = _LogSumExpOfLines.apply(constant.movedim(-1, 0), square, 0.5 / alpha)
+    return -found - log_scale - 0.5 * size
+
+
+class _LogSumExpOfLines(torch.autograd.Function):
+    """Log Σ_c exp(constant_c − rate_c · x), for `constant` (C, …) that broadcasts over x (…).
+
+    By hand, as this runs over all components of all pairs of units: in one buffer, and with gradients that are sums over
+    the components' shares, which is several times as fast as by PyTorch's steps.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, constant: Tensor, x: Tensor, rate: Tensor) -> Tensor:
+        """(…)."""
+        share = torch.addcmul(constant, x, -rate.view(-1, *[1] * x.ndim))
+        highest = share.amax(0)
+        total = share.sub_(highest).exp_().sum(0)
+        ctx.save_for_backward(share.div_(total), rate)
+        ctx.size = constant.shape
+        return highest + total.log()
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Of constant and x."""
+        share, rate = ctx.saved_tensors
+        of_x = (rate @ share.flatten(1)).view(gradient.shape).mul_(gradient).neg_()
+        return (share * gradient).sum_to_size(ctx.size), of_x, None

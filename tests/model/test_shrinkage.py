@@ -1,10 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from neuroformer.model.shrinkage import _VARIANCES, ShrunkWeight
+from neuroformer.model.shrinkage import _VARIANCES, ShrunkWeight, group_kl
 
 
 def make_weight(n: int, *groups: int, seed: int = 0) -> ShrunkWeight:
@@ -113,3 +114,23 @@ def test_weight_that_the_data_do_not_need_shrinks_to_zero_and_one_that_they_need
     found = weight.mean[0].detach()
     assert found[0] == pytest.approx(float(estimate[0]), abs=0.05)
     assert found[1:].abs().mean() < 0.3 * estimate[1:].abs().mean()
+
+
+def test_gradients_of_the_bound_are_those_of_its_formula(rng: np.random.Generator) -> None:
+    square, log_scale, mixture = (
+        torch.from_numpy(rng.normal(size=size)).requires_grad_()
+        for size in ((3, 4, 5), (3, 4, 5), (3, 1, 1, 8))
+    )
+    weight = torch.from_numpy(rng.normal(size=(3, 4, 5)))
+
+    def bound() -> torch.Tensor:
+        return group_kl(square.exp(), log_scale, size=2, mixture=mixture)
+
+    alpha = torch.tensor(_VARIANCES, dtype=torch.float64)
+    kl = 0.5 * (square.exp().unsqueeze(-1) / alpha - 2 + 2 * alpha.log()) - log_scale.unsqueeze(-1)
+    expected = -torch.logsumexp(mixture.log_softmax(-1) - kl, -1)
+    torch.testing.assert_close(bound(), expected)
+    found = torch.autograd.grad((bound() * weight).sum(), (square, log_scale, mixture))
+    reference = torch.autograd.grad((expected * weight).sum(), (square, log_scale, mixture))
+    for a, b in zip(found, reference, strict=True):
+        torch.testing.assert_close(a, b)
