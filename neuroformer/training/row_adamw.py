@@ -1,11 +1,14 @@
 """AdamW that leaves rows of absent sessions alone.
 
-Tables have one row per unit, or per session, of all that a model knows; a batch shows some of them. Plain AdamW would
-move the others by their old momentum and let their moments fade: its time grows with the vocabulary, and what becomes
-of a session depends on how many others there are. Here a row is touched in the steps whose batch shows its session, and
-only then: value, moments and the count of steps, by which the moments' bias is corrected, stay as they are in between
-(as POYO's SparseLamb and PyTorch's SparseAdam do; AdamW: Loshchilov & Hutter 2019, arXiv 1711.05101). Where every batch
-shows every session, this is AdamW.
+Tables have one row per unit, or per session, of all that a model knows; a batch shows some of them. Plain AdamW gives
+the others the gradient 0: it moves them on by their old momentum and lets their moments fade, and so takes a time that
+grows with the vocabulary. Here a row is touched in the steps whose batch shows its session, and only then; in between
+its value and moments stay as they are. Once it is shown again, after k steps, its moments first fade as they would have
+in k − 1 steps without a gradient, and its step is as long as the k steps that momentum would make of it: the sum of a
+geometric series, Σ (β₁ / √β₂)^i for i < k, which the pause to come is taken to be as long for as the one before. So a
+rarely shown row learns about as much a step of the run as with AdamW, which without this (SparseAdam, SparseLamb) it
+would not: its steps would be as few as its batches. Where every batch shows every session, this is AdamW
+(Loshchilov & Hutter 2019, arXiv 1711.05101).
 
 A gradient may be dense or sparse, of a table or of this process's share of it: rows of the batch's sessions count,
 whether their gradient is 0 or not.
@@ -13,6 +16,7 @@ whether their gradient is 0 or not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +92,7 @@ class RowAdamW(torch.optim.AdamW):
             state = self.state.get(table, {})
             if "step" in state:
                 step = state["step"].to(table.device)
+                state["now"] = state.get("now", step).cpu()
                 state["step"] = step.repeat(len(self._units)) if step.ndim == 0 else step
 
     @torch.no_grad()
@@ -95,29 +100,32 @@ class RowAdamW(torch.optim.AdamW):
         state = self.state[table]
         if not state:
             state["step"] = torch.zeros(len(self._units), device=table.device)
+            state["now"] = torch.zeros(())
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(table), torch.zeros_like(table)
         assert table.grad is not None
         value, mean, square, gradient = (
             x.to_local() if isinstance(x, DTensor) else x
             for x in (table, state["exp_avg"], state["exp_avg_sq"], table.grad)
         )
-        state["step"][shown.sessions] += 1
-        step = state["step"][shown.owner if per_unit else shown.sessions]
+        state["now"] += 1
+        now, seen = int(state["now"]), state["step"]
+        pause = (now - seen)[shown.owner if per_unit else shown.sessions].double()
+        seen[shown.sessions] = now
         rows = shown.units if per_unit else shown.sessions
         if isinstance(table, DTensor):
             first = _first_row(table)
             own = (rows >= first) & (rows < first + len(value))
-            rows, step = rows[own] - first, step[own]
+            rows, pause = rows[own] - first, pause[own]
         every = len(rows) == len(value)
         if gradient.is_sparse:
             gradient = _dense_rows(gradient, rows)
         elif not every:
             gradient = gradient.index_select(0, rows)
         if every:
-            _adamw(value, mean, square, gradient, step=step, group=group)
+            _adamw(value, mean, square, gradient, step=now, pause=pause, group=group)
             return
         own_value, own_mean, own_square = (x.index_select(0, rows) for x in (value, mean, square))
-        _adamw(own_value, own_mean, own_square, gradient, step=step, group=group)
+        _adamw(own_value, own_mean, own_square, gradient, step=now, pause=pause, group=group)
         for whole, part in ((value, own_value), (mean, own_mean), (square, own_square)):
             whole.index_copy_(0, rows, part)
 
@@ -170,18 +178,38 @@ def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
 
 
 def _adamw(
-    value: Tensor, mean: Tensor, square: Tensor, gradient: Tensor, *, step: Tensor, group: dict[str, Any]
+    value: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    gradient: Tensor,
+    *,
+    step: int,
+    pause: Tensor,
+    group: dict[str, Any],
 ) -> None:
-    """One step of some rows in place, in the order of operations of `torch.optim.AdamW`; `step` (R,) counts from 1."""
+    """One step of some rows in place.
+
+    Args:
+        value: (R, …).
+        mean: of the gradients.
+        square: mean of their squares.
+        gradient: of this step.
+        step: number of this step, from 1.
+        pause: (R,) steps since each row was shown, this one included; 1 if it was in the step before.
+        group: settings.
+    """
     lr, (beta1, beta2) = group["lr"], group["betas"]
     shape = (-1,) + (1,) * (value.ndim - 1)
-    size = (lr / (1 - beta1 ** step.double())).to(value.dtype).view(shape)
-    correction = (1 - beta2 ** step.double()).sqrt().to(value.dtype).view(shape)
+    fade1, fade2 = ((beta ** (pause - 1)).to(value.dtype).view(shape) for beta in (beta1, beta2))
+    # What momentum brings in a pause: each step is this part of the one before.
+    ratio = beta1 / math.sqrt(beta2)
+    size = lr / (1 - beta1**step) * (1 - ratio**pause) / (1 - ratio)
     if group["weight_decay"]:
-        value.mul_(1 - lr * group["weight_decay"])
-    mean.lerp_(gradient, 1 - beta1)
-    square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    value.addcdiv_(mean * size, (square.sqrt() / correction).add_(group["eps"]), value=-1)
+        value.mul_(((1 - lr * group["weight_decay"]) ** pause).to(value.dtype).view(shape))
+    mean.mul_(fade1).lerp_(gradient, 1 - beta1)
+    square.mul_(fade2 * beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    spread = (square.sqrt() / math.sqrt(1 - beta2**step)).add_(group["eps"])
+    value.addcdiv_(mean * size.to(value.dtype).view(shape), spread, value=-1)
 
 
 def _dense_rows(gradient: Tensor, rows: Tensor) -> Tensor:

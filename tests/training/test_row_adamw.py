@@ -91,22 +91,55 @@ def test_with_all_sessions_in_every_batch_it_is_adamw() -> None:
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_a_session_is_trained_as_if_only_its_batches_were(sparse: bool) -> None:
+def test_a_row_that_was_away_fades_and_takes_the_steps_of_its_momentum(sparse: bool) -> None:
     batches = [(0, 1), (2,), (0, 2), (1,), (0, 1, 2), (2,), (0,), (1, 2)]
     model = Tables()
+    start = {name: p.detach().double().clone() for name, p in model.named_parameters()}
     optimizer = optimizer_of(model)
     train(model, optimizer, batches, sparse=sparse)
-    for session in range(3):
-        alone = Tables()
-        reference = optimizer_of(alone, torch.optim.AdamW)
-        for step, shown in enumerate(batches):
-            if session in shown:
-                train(alone, reference, [(session,)], first=step)
-        for name in ("bias", "unit", "session"):
+    given = Tables()
+    for name, lr, decay in (("unit", 0.02, 0.1), ("bias", 0.05, 0.0), ("session", 0.05, 0.0)):
+        for session in range(3):
             rows = rows_of(name, [session])
-            found, expected = getattr(model, name)[rows], getattr(alone, name)[rows]
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-        assert optimizer.state[model.unit]["step"][session] == sum(session in shown for shown in batches)
+            value = start[name][rows]
+            mean, square = torch.zeros_like(value), torch.zeros_like(value)
+            away = 0
+            for step, shown in enumerate(batches, start=1):
+                away += 1
+                mean, square = 0.9 * mean, 0.99 * square
+                if session not in shown:
+                    continue
+                give(given, step - 1, shown)
+                gradient = getattr(given, name).grad[rows].double()
+                mean, square = mean + 0.1 * gradient, square + 0.01 * gradient**2
+                spread = (square / (1 - 0.99**step)).sqrt() + 1e-8
+                value = value * (1 - lr * decay) ** away
+                for k in range(away):  # what momentum would make of as many steps without a gradient
+                    value = value - lr * (0.9 / 0.99**0.5) ** k * mean / (1 - 0.9**step) / spread
+                away = 0
+            found = getattr(model, name)[rows].double()
+            torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_shown_now_and_then_goes_as_far_as_with_adamw() -> None:
+    """Up a slope of 1 with noise, shown in every eighth step."""
+    far = []
+    for kind in (RowAdamW, torch.optim.AdamW):
+        model = Tables()
+        optimizer = optimizer_of(model, kind, decay=0.0)
+        begin = model.unit.detach().clone()
+        generator = torch.Generator().manual_seed(0)
+        for step in range(400):
+            model.unit.grad = torch.zeros_like(model.unit)
+            sessions = [step // 8 % 3] if step % 8 == 0 else []
+            rows = rows_of("unit", sessions)
+            model.unit.grad[rows] = 1 + torch.randn(len(rows), 4, generator=generator)
+            if kind is RowAdamW:
+                optimizer.show(torch.tensor(sessions, dtype=torch.long))
+            optimizer.step()
+        far.append(float((begin - model.unit.detach()).mean()))
+    assert far[0] == pytest.approx(far[1], rel=0.2)
+    assert far[0] > 2 * 400 / 24 * 0.02  # one step for each batch would be half of that at most
 
 
 def test_absent_sessions_stay_as_they_are_and_their_moments_too() -> None:
@@ -184,6 +217,7 @@ def test_goes_on_from_plain_adamw() -> None:
     optimizer = optimizer_of(model)
     optimizer.load_state_dict(saved(old))
     assert optimizer.state[model.unit]["step"].tolist() == [4, 4, 4]
+    assert optimizer.state[model.unit]["now"] == 4
     assert optimizer.state[model.shared]["step"].ndim == 0
     train(model, optimizer, [(0, 1, 2)] * 4, first=4)
     train(reference, old, [(0, 1, 2)] * 4, first=4)
