@@ -100,10 +100,6 @@ class Batch:
         """Events in the bins that count."""
         return int((self.event_mask & self.scored.gather(1, self.event_bin)).sum())
 
-    def part(self, rows: slice) -> Batch:
-        """Some of the chunks."""
-        return _each_tensor(self, lambda x: x[rows])
-
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""
         return _each_tensor(self, lambda x: x.to(device, non_blocking=non_blocking))

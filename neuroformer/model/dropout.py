@@ -1,7 +1,7 @@
 """Dropout whose randomness is cheap on a CPU.
 
 PyTorch draws a Bernoulli number for each element, one after another. Here each takes 16 bits of a stream of random
-64-bit integers (from `randomness.generator`); the probability is therefore a multiple of 2⁻¹⁶, and what is kept is
+64-bit integers; the probability is therefore a multiple of 2⁻¹⁶, and what is kept is
 scaled by the very probability that it is kept with, so that the mean stays exact. On other devices PyTorch's own
 dropout is used.
 """
@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from neuroformer.model.randomness import generator
 
 _STEPS = 2**16
 
@@ -42,9 +40,7 @@ class Dropout(nn.Dropout):
         plain = not self.training or like.device.type != "cpu" or torch.compiler.is_compiling()
         if plain or steps_of(self.p) in (0, _STEPS):
             return None
-        words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(
-            -(2**63), None, generator=generator()
-        )
+        words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         return words.view(torch.int16)[: like.numel()].view(like.shape)
 
 

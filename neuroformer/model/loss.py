@@ -1,4 +1,4 @@
-"""The loss as sums over chunks, so that what several threads or processes find adds up to the loss of all."""
+"""The loss as sums over chunks, so that what several processes find adds up to the loss of all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class LossSums:
-    """What the chunks of a batch, or of a part of it, bring to the loss.
+    """What the chunks of a batch bring to the loss.
 
     Attributes:
         cells: () log-likelihood of the events and silences of the scored cells, nats.

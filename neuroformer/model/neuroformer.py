@@ -257,6 +257,11 @@ class Neuroformer(nn.Module):
             tables.append((self.alignment.events, "unit"))
         return tables + [(weight, name) for weight in weights for name in ("mean", "log_scale")]
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the tables of units are so large that training should leave rows of absent sessions alone."""
+        return len(self.bias) >= _FEW_ROWS
+
     @contextmanager
     def rows_alone(self, batch: Batch) -> Iterator[Batch]:
         """While the block runs, tables hold the units of a batch's sessions alone; see `tables.rows_alone`.
@@ -264,7 +269,7 @@ class Neuroformer(nn.Module):
         To be used for the loss of a training step, where the gradients' tables would else be filled with zeros. Nothing
         is done where they are small, or where the batch shows most of the units.
         """
-        if self.bias.shape[0] < max(_FEW_ROWS, _WORTH * batch.unit_row.numel()):
+        if not self.is_large or len(self.bias) < _WORTH * batch.unit_row.numel():
             yield batch
             return
         with rows_alone(self._unit_tables(), (self, "offsets"), batch) as local:

@@ -18,7 +18,6 @@ from neuroformer.batch import Batch, Variable
 from neuroformer.model.context import CrossAttention, _key
 from neuroformer.model.dropout import Dropout
 from neuroformer.model.encoders import VariableShape
-from neuroformer.model.randomness import generator
 from neuroformer.model.tables import append_rows
 
 
@@ -112,10 +111,7 @@ class Readout(nn.Module):
         first = batch.first_scored
         tokens = self.unit[batch.unit_row.gather(1, batch.event_unit)]  # (B, E, W)
         if self.training and self.unit_dropout:
-            kept = (
-                torch.rand(batch.unit_row.shape, device=tokens.device, generator=generator())
-                >= self.unit_dropout
-            )
+            kept = torch.rand(batch.unit_row.shape, device=tokens.device) >= self.unit_dropout
             weight = weight * kept.gather(1, batch.event_unit) / (1 - self.unit_dropout)
         level = self.events_per_bin[batch.session].clamp(min=0.1).rsqrt()[:, None, None]
         per_bin = batch.sum_per_bin(tokens * weight.unsqueeze(-1))

@@ -19,7 +19,6 @@ from torch import Tensor
 from neuroformer.batch import Batch
 from neuroformer.model.coupling import LowRankCoupling
 from neuroformer.model.event_cells import EventCells
-from neuroformer.model.randomness import generator
 
 if TYPE_CHECKING:
     from neuroformer.model.neuroformer import Neuroformer, Past
@@ -45,8 +44,8 @@ def draw_units(model: Neuroformer, batch: Batch, size: int) -> Drawn:
         1, keepdim=True
     )
     chance = (size * share).clamp(max=1) * batch.unit_mask
-    order = torch.rand(chance.shape, device=chance.device, generator=generator()).argsort(1)
-    return draw_by(chance, order, torch.rand(len(chance), 1, device=chance.device, generator=generator()))
+    order = torch.rand(chance.shape, device=chance.device).argsort(1)
+    return draw_by(chance, order, torch.rand(len(chance), 1, device=chance.device))
 
 
 def draw_by(chance: Tensor, order: Tensor, start: Tensor) -> Drawn:

@@ -87,7 +87,7 @@ def fit(
             else "a fine-tuning is begun again, by the same command with overwrite=true",
         )
         trainer = make_trainer(config, folder, n_epochs=n_epochs, callbacks=[log_file, checkpoints])
-        device, module.in_parts = trainer.strategy.root_device, not config.compile
+        device = trainer.strategy.root_device
         with compiled_blocks(model, device) if config.compile else nullcontext():
             train(trainer, module, data, checkpoints, resume=resume)
     validation = (
@@ -219,7 +219,7 @@ def train(
         # What is logged is the same in every process already.
         warnings.filterwarnings("ignore", message=r"It is recommended to use `self.log\(.*sync_dist=True")
         warnings.filterwarnings("ignore", message=r"find_unused_parameters=True was specified in DDP")
-        on_interrupt, threads = signal.getsignal(signal.SIGINT), torch.get_num_threads()
+        on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except SIGTERMException as stop:  # the signal came before training began
@@ -236,8 +236,6 @@ def train(
                     else "no checkpoint was written yet"
                 )
             ) from stop
-        finally:
-            torch.set_num_threads(threads)  # training in parts changes them
 
 
 def epochs(steps: int, val_every: int) -> tuple[int, int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 import lightning as L
@@ -30,19 +28,9 @@ from neuroformer.training.rank_tasks import draw_shared_task
 from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks, union_over_ranks
 from neuroformer.training.row_adamw import RowAdamW, clip_gradients
 from neuroformer.training.sharding import ShardedStrategy, touch_all
-from neuroformer.training.side_by_side import side_by_side
 
-PARTS = 2  # more would wait for Python's lock, which all of them need between operations
 SHOWN_EVERY = 10
 """Steps between two that the progress bar shows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Per:
-    """What sums are divided by: those of all processes over the number of processes."""
-
-    events: float
-    labels: float
 
 
 class PretrainModule(L.LightningModule):
@@ -85,10 +73,6 @@ class PretrainModule(L.LightningModule):
         self.last: dict[str, float] = {}
         """Parts of the loss of the last step, over all processes; NaN where there is none."""
         self._untouched: list[str] = []
-        self._shared: list[nn.Parameter] | None = None
-        self.in_parts = True
-        """Whether batches may be computed in parts; not where code is compiled, for one thread."""
-        self._threads = torch.get_num_threads()
         self._shown: list[Tensor] = []  # sessions of the batches since the last step
         self.validation: dict[str, float] = {}
 
@@ -118,85 +102,26 @@ class PretrainModule(L.LightningModule):
         self._shown.append(batch.session)
         # Lightning's other strategies exchange gradients, or share them out, as dense tensors.
         alone = self._trainer is not None and isinstance(self.trainer.strategy, SingleDeviceStrategy)
-        parameters = self._parameters_of(batch)  # within the block, tables are not among them
         with self.model.rows_alone(batch) if alone and not self._scaled() else nullcontext(batch) as local:
-            return self._training_loss(local, parameters)
+            return self._training_loss(local)
 
-    def _training_loss(self, batch: Batch, parameters: list[nn.Parameter]) -> Tensor:
+    def _training_loss(self, batch: Batch) -> Tensor:
         model, (rank, world) = self.model, rank_and_world()
         task = draw_shared_task(batch, model.variables, self.tasks) if model.variables else None
         seen, labels = (batch, None) if task is None else (task.seen, task.labels)
         n_labels = 0 if labels is None else model.count_labels(labels)
         events, all_labels = sum_over_ranks([batch.scored_events, n_labels], self.device)
-        per = _Per(events=max(1.0, events) / world, labels=max(1.0, all_labels) / world)
-        n_parts = self._n_parts(batch)
-        self._use_threads(1 if n_parts > 1 else self._threads)
-        if n_parts == 1:
-            if world > 1:  # tasks are drawn alike, dropout is not
-                torch.manual_seed(step_seed(self.seed, self.global_step, rank))
-            loss, parts = self._loss_of(seen, labels, batch, per)
-        else:
-            cut = [slice(k, None, n_parts) for k in range(n_parts)]
-            loss, parts = side_by_side(
-                [
-                    partial(
-                        self._loss_of,
-                        seen.part(rows),
-                        None if labels is None else labels.part(rows),
-                        batch.part(rows),
-                        per,
-                    )
-                    for rows in cut
-                ],
-                parameters,
-                [step_seed(self.seed, self.global_step, rank, k) for k in range(n_parts)],
-                threads=self._threads // n_parts,
-            )
+        if world > 1:  # tasks are drawn alike, dropout is not
+            torch.manual_seed(step_seed(self.seed, self.global_step, rank))
+        sums = model.loss_sums(seen, labels=labels, known=batch)
+        parts = sums.parts(events=max(1.0, events) / world, labels=max(1.0, all_labels) / world)
+        config = model.config
+        loss = weighed(parts, decode=config.readout.weight, align=config.alignment.weight)
         if self._sharded():
             loss, self._untouched = touch_all(loss, self.model)
         self._log_parts(loss, parts)
         self.events_trained += int(events)
         return loss
-
-    def _loss_of(
-        self, seen: Batch, labels: Batch | None, known: Batch, per: _Per
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What some chunks bring to the loss, and what it is made of."""
-        sums = self.model.loss_sums(seen, labels=labels, known=known)
-        parts = sums.parts(events=per.events, labels=per.labels)
-        config = self.model.config
-        return weighed(parts, decode=config.readout.weight, align=config.alignment.weight), parts
-
-    def _n_parts(self, batch: Batch) -> int:
-        """Parts of a batch computed side by side: two where there are threads for it and the loss stays the same."""
-        if (
-            not self.in_parts
-            or batch.scored.device.type != "cpu"
-            or self.model.alignment is not None  # latents are told apart within a whole batch
-            or self._sharded()
-            or torch.is_autocast_enabled("cpu")  # is known to its own thread only
-        ):
-            return 1
-        return min(PARTS, self._threads, len(batch.session))
-
-    def _use_threads(self, number: int) -> None:
-        """PyTorch's threads in this one; a second thread of its own waits by spinning, on a core that a part needs."""
-        if torch.get_num_threads() != number:
-            torch.set_num_threads(number)
-
-    def _parameters_of(self, batch: Batch) -> list[nn.Parameter]:
-        """Those that the loss of a batch may depend on: not what belongs to other sessions."""
-        if self._shared is None:
-            own = {
-                id(p) for session in range(len(self.vocabulary)) for p in self.model.own_parameters(session)
-            }
-            self._shared = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
-        return self._shared + [
-            p
-            for session in batch.session.unique().tolist()
-            for p in self.model.own_parameters(session)
-            if p.requires_grad
-        ]
 
     def _log_parts(self, loss: Tensor, parts: dict[str, Tensor]) -> None:
         """Log means over all processes."""
@@ -305,16 +230,20 @@ class PretrainModule(L.LightningModule):
             self.validation["decode_nll"] = decode_nll
 
     def configure_optimizers(self) -> Any:  # Lightning's own return type is a union of a dozen shapes
-        """AdamW in three groups, which leaves sessions that a batch does not show as they are; one schedule."""
-        optim = self.optim
+        """AdamW in three groups, one schedule; with many units it leaves sessions that a batch does not show alone."""
+        optim, betas = self.optim, (0.9, 0.99)
         groups = parameter_groups(self.model, optim)
-        optimizer = RowAdamW(
-            groups,
-            betas=(0.9, 0.99),
-            units=self.model.offsets.diff().tolist(),
-            unit_tables=self.model.unit_tables(),
-            session_tables=self.model.session_tables(),
-        )
+        optimizer: torch.optim.Optimizer
+        if self.model.is_large:
+            optimizer = RowAdamW(
+                groups,
+                betas=betas,
+                units=self.model.offsets.diff().tolist(),
+                unit_tables=self.model.unit_tables(),
+                session_tables=self.model.session_tables(),
+            )
+        else:
+            optimizer = torch.optim.AdamW(groups, betas=betas)
         rise = max(1, round(optim.warmup * optim.steps))
 
         def factor(step: int) -> float:

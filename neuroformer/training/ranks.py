@@ -40,11 +40,11 @@ def union_over_ranks(numbers: Tensor, n: int) -> Tensor:
     return there.nonzero().squeeze(1)
 
 
-def step_seed(seed: int, step: int, rank: int = 0, part: int | None = None) -> int:
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
     """Seed of one step's randomness: the same in every process, at any time, on any machine.
 
     It is Python's hash of a tuple of integers, which no environment variable changes (only text is hashed with a
-    secret). What is drawn of it is a function of (seed, step, rank, part) alone, so that no state of a generator has to
+    secret). What is drawn of it is a function of (seed, step, rank) alone, so that no state of a generator has to
     be kept for a run to go on.
     """
-    return hash((seed, step, rank) if part is None else (seed, step, rank, part)) % 2**63
+    return hash((seed, step, rank)) % 2**63

@@ -86,6 +86,7 @@ def test_two_processes_do_what_one_does_also_when_stopped_in_between(
 ) -> None:
     def action() -> int:
         os.chdir(tmp_path)
+        neuroformer._FEW_ROWS = 0
         return run_command(COMMAND, [*words, "trainer.devices=2", f"trainer.strategy={strategy}"])
 
     begin = PretrainModule.on_train_batch_start
