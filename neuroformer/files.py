@@ -209,18 +209,22 @@ class RunFolder:
             UserError: The folder holds a finished run and `overwrite` is false, or `out` is a file.
         """
         path = Path(out)
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path}: is a file, expected a folder for the results; choose another out=DIR")
-        finished = path / "metrics.json"
-        if finished.exists() and not overwrite:
-            raise UserError(
-                f"{path}: holds a finished run (metrics.json); choose another out=DIR, or add overwrite=true"
-            )
-        finished.unlink(missing_ok=True)
+        cls.check(path, overwrite=overwrite)
+        (path / "metrics.json").unlink(missing_ok=True)
         settings = config if isinstance(config, DictConfig) else OmegaConf.structured(config)
         with atomic_path(path / "config.yaml") as temporary:
             temporary.write_text(OmegaConf.to_yaml(settings, resolve=True), encoding="utf-8")
         return cls(path=path, command=command)
+
+    @staticmethod
+    def check(path: Path, *, overwrite: bool) -> None:
+        """Whether a run may write into a folder; arguments and errors are those of `create`."""
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path}: is a file, expected a folder for the results; choose another out=DIR")
+        if (path / "metrics.json").exists() and not overwrite:
+            raise UserError(
+                f"{path}: holds a finished run (metrics.json); choose another out=DIR, or add overwrite=true"
+            )
 
     @property
     def figures(self) -> Path:

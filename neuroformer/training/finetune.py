@@ -25,7 +25,6 @@ from neuroformer.data.motion import make_motion, with_unknown
 from neuroformer.data.variable_entries import learn_variable
 from neuroformer.data.variables import Binned
 from neuroformer.errors import UserError
-from neuroformer.files import RunFolder
 from neuroformer.inversion.filtering import forward, sample_path
 from neuroformer.inversion.likelihood import grid_log_likelihood
 from neuroformer.inversion.onboarding import hold_labels, infer_tuning, set_tuning
@@ -46,7 +45,8 @@ from neuroformer.training.checkpoint import (
 )
 from neuroformer.training.fit import epochs, fit
 from neuroformer.training.knowledge import Knowledge, learn_knowledge, other_inputs
-from neuroformer.training.resume import clear, drop_results
+from neuroformer.training.ranks import starts_first
+from neuroformer.training.resume import open_folder
 from neuroformer.training.run import check_trainer_keys
 from neuroformer.training.unit_encoder import tune_encoded
 
@@ -95,10 +95,14 @@ def finetune(config: FinetuneConfig, *, command: str = "finetune.py") -> dict[st
     """
     check_trainer_keys(config.trainer)
     job = _prepare(config)
-    folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
-    clear(folder.path, begins=True)
-    if config.overwrite:
-        drop_results(folder.path)
+    folder = open_folder(
+        Path(config.out),
+        overwrite=config.overwrite,
+        command=command,
+        config=config,
+        begins=True,
+        first=starts_first(),
+    )
     started = time.monotonic()
     encoded: dict[str, Any] = {}
     if config.stages[0] == "encode":

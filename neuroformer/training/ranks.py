@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,18 @@ def rank_and_world() -> tuple[int, int]:
     return (
         (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
     )
+
+
+def starts_first() -> bool:
+    """Whether this process is the first of a training, before the processes know of one another.
+
+    It goes by what torchrun, SLURM and Lightning's launcher tell them. The others leave the run's folder alone: they
+    would take the first one's half-written files for leftovers.
+    """
+    for name in ("RANK", "SLURM_PROCID"):
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name]) == 0
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def sum_over_ranks(values: Sequence[float], device: torch.device) -> list[float]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 from neuroformer.data import Vocabulary
 from neuroformer.errors import UserError
-from neuroformer.files import remove_leftovers
+from neuroformer.files import RunFolder, remove_leftovers
 from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.checkpoint import read_checkpoint
 
@@ -75,6 +76,35 @@ def check_resume(config: PretrainConfig, checkpoint: Path, vocabulary: Vocabular
         raise UserError(
             f"{checkpoint}: is {content['global_step']} steps into its run, more than optim.steps={steps}; {cure}"
         )
+
+
+def open_folder(
+    run: Path, *, overwrite: bool, command: str, config: Any, begins: bool, first: bool
+) -> RunFolder:
+    """The run's folder, made ready to train in.
+
+    Args:
+        run: where.
+        overwrite: begin again where a finished run is.
+        command: for metrics.json.
+        config: settings of the run.
+        begins: the run does not go on from a checkpoint.
+        first: this is the only process of the run, or the first; the others write nothing.
+
+    Raises:
+        UserError: there is a finished run.
+    """
+    if not first:
+        RunFolder.check(run, overwrite=overwrite)
+        return RunFolder(path=run, command=command)
+    if overwrite and begins:
+        # Before the mark of a finished run goes: else, killed in between, the old run would pass for an unfinished new.
+        clear(run, begins=True)
+    folder = RunFolder.create(run, overwrite=overwrite, command=command, config=config)
+    clear(folder.path, begins=begins)
+    if overwrite:
+        drop_results(folder.path)
+    return folder
 
 
 def clear(run: Path, *, begins: bool) -> None:

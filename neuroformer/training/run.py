@@ -13,7 +13,7 @@ import torch
 
 from neuroformer.data import RecordingsModule, Vocabulary
 from neuroformer.errors import UsageError
-from neuroformer.files import RunFolder, read_json
+from neuroformer.files import read_json
 from neuroformer.model import context_bins
 from neuroformer.settings.data import DataConfig
 from neuroformer.settings.model import ModelConfig
@@ -21,7 +21,8 @@ from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.build import build_model, variable_shape
 from neuroformer.training.fit import epochs, fit
 from neuroformer.training.knowledge import warm_start
-from neuroformer.training.resume import check_resume, clear, drop_results, find_resume, is_finished
+from neuroformer.training.ranks import starts_first
+from neuroformer.training.resume import check_resume, find_resume, is_finished, open_folder
 
 # What the run sets itself, and the key to change instead.
 _OWN_TRAINER_KEYS = {
@@ -64,13 +65,14 @@ def pretrain(config: PretrainConfig, *, command: str = "pretrain.py") -> dict[st
     if resume is not None:
         n_epochs, per_epoch = epochs(config.optim.steps, config.val_every)
         check_resume(config, resume, data.vocabulary, steps=n_epochs * per_epoch)
-    if config.overwrite and resume is None:
-        # Before the mark of a finished run goes: else, killed in between, the old run would pass for an unfinished new.
-        clear(Path(config.out), begins=True)
-    folder = RunFolder.create(Path(config.out), overwrite=config.overwrite, command=command, config=config)
-    clear(folder.path, begins=resume is None)
-    if config.overwrite:
-        drop_results(folder.path)
+    folder = open_folder(
+        Path(config.out),
+        overwrite=config.overwrite,
+        command=command,
+        config=config,
+        begins=resume is None,
+        first=starts_first(),
+    )
     torch.manual_seed(config.seed)
     model = build_model(config.model, data.vocabulary)
     if data.vocabulary.variables and resume is None:

@@ -13,11 +13,14 @@ import torch
 from benchmarks.kill_resume import SETTINGS, write_recording
 from neuroformer.cli.command import run_command
 from neuroformer.cli.pretrain import COMMAND
+from neuroformer.errors import UserError
 from neuroformer.files import read_json
 from neuroformer.model import neuroformer
+from neuroformer.settings.training import PretrainConfig
 from neuroformer.training.checkpoint import load_checkpoint, read_checkpoint
 from neuroformer.training.module import PretrainModule
-from neuroformer.training.ranks import step_seed
+from neuroformer.training.ranks import starts_first, step_seed
+from neuroformer.training.resume import open_folder
 
 # Dropout is drawn in each process for its own rows; without it the two must agree.
 PLAIN = (
@@ -107,6 +110,35 @@ def test_two_processes_do_what_one_does_also_when_stopped_in_between(
     assert "results:" not in found[1][1]
     assert_alike(one, tmp_path / "run")
     load_checkpoint(tmp_path / "run/checkpoints/best.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"RANK": "2", "LOCAL_RANK": "0", "NODE_RANK": "0"}, False),
+        ({"SLURM_PROCID": "1"}, False),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1", "LOCAL_RANK": "0"}, False),
+    ],
+)
+def test_further_processes_leave_the_folder_alone(
+    environment: dict[str, str], first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert starts_first() == first
+    half = tmp_path / ".config.0123abcd.partial.yaml"  # of the first process, which is about to rename it
+    half.touch()
+    config = PretrainConfig(out=str(tmp_path))
+    open_folder(tmp_path, overwrite=False, command="x", config=config, begins=True, first=first)
+    assert half.exists() != first
+    (tmp_path / "metrics.json").touch()
+    with pytest.raises(UserError, match="holds a finished run"):
+        open_folder(tmp_path, overwrite=False, command="x", config=config, begins=True, first=first)
 
 
 def test_seeds_of_steps_are_what_they_always_were() -> None:
