@@ -12,7 +12,7 @@ so the map over (source, target, lag) is Σ_h G_h[i, j] κ_h(lag) by constructio
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,11 @@ from torch.nn import functional as F
 
 from neuroformer.batch import Batch
 from neuroformer.model.filters import banded
-from neuroformer.model.shrinkage import ShrunkWeight, group_kl
+from neuroformer.model.shrinkage import ShrunkWeight, group_kl, second_moment
 from neuroformer.model.tables import SessionRows, append_rows
 from neuroformer.model.traces import all_traces
+
+_ALIKE = 0.5  # share of a padded matrix that must be there
 
 
 class LagKernels(nn.Module):
@@ -94,6 +96,21 @@ class FullCoupling(nn.Module):
         mean, variance = (torch.cat([sums[k] for _, sums in parts])[order] for k in (0, 1))
         return mean.mT, variance.mT
 
+    def are_alike(self, sessions: Sequence[int]) -> bool:
+        """Whether sessions have about as many units, so that their matrices may be padded to one size."""
+        return len(self._alike(set(sessions))) == 1
+
+    def matrices(self, sessions: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of the weights of some sessions, padded: two (S, N, H · N), [target, source].
+
+        Args:
+            sessions: may name one several times.
+        """
+        mean, log_scale, there = self._together(sessions)
+        found = ((x * there.unsqueeze(-3)).flatten(-3, -2).mT for x in (mean, torch.exp(2 * log_scale)))
+        first, second = (x.unsqueeze(0) if mean.ndim == 3 else x for x in found)
+        return first, second
+
     def kl(self, there: SessionRows) -> Tensor:
         """(S,) KL of each session's weights, nats."""
         groups = self._alike(there.sessions)
@@ -105,21 +122,21 @@ class FullCoupling(nn.Module):
         mean, log_scale, there = self._together(group)
         mixture = torch.stack([self._weight(session).mixture for session in group])[:, None, None]
         mixture = mixture if mean.ndim == 4 else mixture[0]
-        square = (mean.square() + torch.exp(2 * log_scale)).sum(-3)
+        square = second_moment(mean, log_scale).sum(-3)
         bound = group_kl(square, log_scale.sum(-3), size=self.heads, mixture=mixture)
         return (bound * there).sum((-2, -1)).view(len(group))
 
-    def _alike(self, sessions: Sequence[int]) -> list[list[int]]:
+    def _alike(self, sessions: Iterable[int]) -> list[list[int]]:
         """Sessions in groups of about as many units, within which padding at most doubles the matrices."""
         size = {session: self._weight(session).mean.shape[-1] for session in sessions}
         groups: list[list[int]] = []
         for session in sorted(sessions, key=lambda s: (-size[s], s)):
-            if not groups or size[session] ** 2 < 0.5 * size[groups[-1][0]] ** 2:
+            if not groups or size[session] ** 2 < _ALIKE * size[groups[-1][0]] ** 2:
                 groups.append([])
             groups[-1].append(session)
         return [sorted(group) for group in groups]
 
-    def _together(self, group: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def _together(self, group: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Posterior means and log-scales of some sessions' weights, padded, (S, H, N, N); (S, N, N) which are there.
 
         Of a single session without the first dimension, and without a copy.
@@ -197,7 +214,7 @@ class LowRankCoupling(nn.Module):
 
     def kl(self, there: SessionRows) -> Tensor:
         """(S,) KL of each session's weights, nats; the sources have a standard normal prior of variance 1 / R."""
-        source = self.source[there.rows].square().sum(1)
+        source = there.of_table(self.source).square().sum(1)
         return self.target.kl_by_session(there) + 0.5 * self.rank * there.sum(source)
 
     def map(self, session: int, rows: Tensor) -> tuple[Tensor, Tensor]:

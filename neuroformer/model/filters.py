@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -39,17 +40,58 @@ def channel_filter(x: Tensor, kernels: Tensor, first: int = 0) -> Tensor:
     n_rows, n_bins, n_channels = x.shape
     n_kernels, n_lags = kernels.shape
     n_out = n_bins - first
-    n_parts = max(1, -(-n_out // _STRETCH))
-    size = -(-n_out // n_parts)
-    # Part p needs the n_lags bins before it: x[first − L + p · size … first + (p + 1) · size − 1).
-    begin = max(0, first - n_lags)
-    padded = F.pad(x[:, begin:].mT, (max(0, n_lags - first), n_parts * size - n_out))
-    parts = (
-        padded.unfold(-1, n_lags + size, size) if n_out else padded.new_zeros(*padded.shape[:2], 1, n_lags)
-    )
+    size = max(1, -(-n_out // max(1, -(-n_out // _STRETCH))))
+    parts = _stretches(x.mT, n_lags, first, size)
     over_time = banded(kernels, n_lags + size, n_lags)  # (K, size, L + size)
     found = parts.flatten(0, 2) @ over_time.mT  # (K, B · C · parts, size)
     return found.view(n_kernels, n_rows, n_channels, -1)[..., :n_out].movedim(0, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitTraces:
+    """Filtered events unit by unit, their cells in the order that one product a unit leaves: bin, row, stretch.
+
+    Attributes:
+        values: (N, K, cells).
+        size: bins of a stretch.
+        n_rows: rows B.
+        n_out: bins T'; the last stretch may be longer.
+    """
+
+    values: Tensor
+    size: int
+    n_rows: int
+    n_out: int
+
+    def in_order(self, x: Tensor) -> Tensor:
+        """(N, cells) → (N, B, T')."""
+        found = x.view(len(x), self.size, self.n_rows, -1).permute(0, 2, 3, 1).flatten(2)
+        return found[..., : self.n_out]
+
+
+def unit_filter(x: Tensor, kernels: Tensor, first: int = 0) -> UnitTraces:
+    """As `causal_filter`, of x (N, B, T)."""
+    n_units, n_rows, n_bins = x.shape
+    n_kernels, n_lags = kernels.shape
+    n_out = n_bins - first
+    size = max(1, min(n_lags, _STRETCH, n_out))
+    # Overlapping stretches would be multiplied one unit after the other.
+    parts = _stretches(x, n_lags, first, size).flatten(1, 2).contiguous()  # (N, B · parts, L + size)
+    over_time = banded(kernels, n_lags + size, n_lags).flatten(0, 1)  # (K · size, L + size)
+    found = over_time.expand(n_units, -1, -1) @ parts.mT
+    return UnitTraces(values=found.view(n_units, n_kernels, -1), size=size, n_rows=n_rows, n_out=n_out)
+
+
+def _stretches(x: Tensor, n_lags: int, first: int, size: int) -> Tensor:
+    """(…, T) → (…, parts, L + size): stretches of `size` bins from `first` on, each with the L bins before it.
+
+    Zeros stand before the first bin, and behind the last where the stretches reach further.
+    """
+    n_out = x.shape[-1] - first
+    n_parts = max(1, -(-n_out // size))
+    begin = max(0, first - n_lags)
+    padded = F.pad(x[..., begin:], (max(0, n_lags - first), n_parts * size - n_out))
+    return padded.unfold(-1, n_lags + size, size)
 
 
 def exponential_filters(x: Tensor, time_constants: Sequence[float], n_lags: int, first: int = 0) -> Tensor:
@@ -66,11 +108,16 @@ def exponential_filters(x: Tensor, time_constants: Sequence[float], n_lags: int,
     Returns:
         (B, T − first, K · C).
     """
-    lag = torch.arange(1, n_lags + 1, device=x.device, dtype=x.dtype)
-    tau = lag.new_tensor(time_constants)[:, None]
-    over_time = banded(torch.exp(-lag / tau) / tau.sqrt(), x.shape[1], first)  # (K, T − first, T)
+    over_time = banded(exponential_kernels(time_constants, n_lags, x), x.shape[1], first)  # (K, T − first, T)
     found = over_time.transpose(0, 1).flatten(0, 1) @ x  # (B, (T − first) · K, C)
     return found.view(len(x), x.shape[1] - first, -1)
+
+
+def exponential_kernels(time_constants: Sequence[float], n_lags: int, like: Tensor) -> Tensor:
+    """(K, n_lags) exp(−lag / τ_k) / √τ_k for lags of 1 … n_lags bins."""
+    lag = torch.arange(1, n_lags + 1, device=like.device, dtype=like.dtype)
+    tau = lag.new_tensor(time_constants)[:, None]
+    return torch.exp(-lag / tau) / tau.sqrt()
 
 
 def banded(kernels: Tensor, n_bins: int, first: int = 0) -> Tensor:

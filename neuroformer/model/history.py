@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from neuroformer.batch import Batch
 from neuroformer.model.event_cells import EventCells
 from neuroformer.model.filters import log_basis
+from neuroformer.model.impulses import span_of
 from neuroformer.model.shrinkage import ShrunkWeight
 from neuroformer.model.tables import SessionRows, append_rows
 from neuroformer.model.traces import combine, own_traces
@@ -24,6 +25,7 @@ class OwnHistory(nn.Module):
         super().__init__()
         self.register_buffer("basis", log_basis(n_lags, n_functions), persistent=False)
         self.basis: Tensor
+        self.span = span_of(self.basis)
         n_functions = self.basis.shape[0]
         self.shared = nn.Parameter(torch.zeros(0, n_functions))
         self.own = ShrunkWeight(0, n_functions)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from neuroformer.batch import Batch
+from neuroformer.model import stacked
 from neuroformer.model.alignment import Alignment
 from neuroformer.model.context import Context
 from neuroformer.model.coupling import FullCoupling, LowRankCoupling
@@ -492,7 +493,10 @@ class Neuroformer(nn.Module):
     def loss_sums(self, batch: Batch, *, labels: Batch | None = None, known: Batch | None = None) -> LossSums:
         """What the loss is made of; its arguments are those of `loss`."""
         size = self._sample_size(batch) if self.training else None
-        if size is None:
+        if size is None and self.training and stacked.suits(self, batch):
+            cells, state = stacked.log_likelihood(self, batch)
+            levels = self._level_log_likelihood(batch, state).sum()
+        elif size is None:
             found = self.likelihood(batch)
             cells, levels = found.cells.sum(), found.levels.sum()
         else:
@@ -535,7 +539,7 @@ class Neuroformer(nn.Module):
             kl = kl + self.trunk.kl(there)
         if self.context_path is not None:
             kl = kl + self.context_path.kl(there)
-        return kl + 0.5 * there.sum(self.level_unit[there.rows].square().sum(1))
+        return kl + 0.5 * there.sum(there.of_table(self.level_unit).square().sum(1))
 
     @torch.no_grad()
     def coupling_weights(self, session: int) -> Tensor:

@@ -12,8 +12,11 @@ The product of these over all tokens, and of the silence after the last, is the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def poisson_log_likelihood(log_intensity: Tensor, counts: Tensor) -> Tensor:
@@ -28,6 +31,39 @@ def poisson_log_likelihood(log_intensity: Tensor, counts: Tensor) -> Tensor:
     if len(repeated[0]):
         found = found.index_put(repeated, -torch.lgamma(counts[repeated] + 1), accumulate=True)
     return found
+
+
+def poisson_total(log_intensity: Tensor, counts: Tensor, scored: Tensor) -> Tensor:
+    """Sum of `poisson_log_likelihood` over the scored cells, for training.
+
+    Args:
+        log_intensity: log expected events per bin, any shape.
+        counts: same shape; whole numbers.
+        scored: bool, which count; a shape that broadcasts.
+    """
+    total: Tensor = _PoissonTotal.apply(log_intensity, counts, scored)
+    return total
+
+
+class _PoissonTotal(torch.autograd.Function):
+    """Σ k log λ − λ − log k!; its gradient is k − λ, computed on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, log_intensity: Tensor, counts: Tensor, scored: Tensor) -> Tensor:
+        intensity = log_intensity.exp()
+        if not bool(scored.all()):
+            intensity = intensity * scored
+            counts = counts * scored
+        repeated = counts[counts > 1]
+        total = torch.linalg.vecdot(counts.flatten(), log_intensity.flatten()) - intensity.sum()
+        ctx.save_for_backward(counts - intensity)
+        return total - torch.lgamma(repeated + 1).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (excess,) = ctx.saved_tensors
+        return excess * gradient, None, None
 
 
 def log_tail(intensity: Tensor, n: int) -> Tensor:

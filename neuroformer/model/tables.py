@@ -91,6 +91,14 @@ class SessionRows:
         )
         return cls(sessions=found, sizes=sizes, rows=rows, owner=owner)
 
+    def of_table(self, table: Tensor) -> Tensor:
+        """(R, …) rows of a table; without a copy where they lie together, as those of a single session do."""
+        if len(self.rows) == len(table):
+            return table
+        if len(self.sessions) == 1:
+            return table.narrow(0, int(self.rows[0]), len(self.rows)) if len(self.rows) else table[:0]
+        return table[self.rows]
+
     def sum(self, values: Tensor) -> Tensor:
         """Sum the values (R, …) of each session's units: (S, …)."""
         if len(self.sessions) == 1:

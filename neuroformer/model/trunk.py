@@ -16,7 +16,7 @@ from neuroformer.batch import Batch
 from neuroformer.model.attention import Block, Rotation, rotary_angles
 from neuroformer.model.backends import make_attend
 from neuroformer.model.dropout import Dropout
-from neuroformer.model.filters import exponential_filters
+from neuroformer.model.filters import banded, exponential_filters, exponential_kernels
 from neuroformer.model.packing import Packed
 from neuroformer.model.shrinkage import ShrunkWeight
 from neuroformer.model.tables import SessionRows, append_rows
@@ -149,11 +149,43 @@ class Trunk(nn.Module):
         # what each filter's pool makes of them.
         level = self.events_per_bin[batch.session].clamp(min=0.1).rsqrt()[:, None, None]
         slow = exponential_filters(per_bin * level, self.time_constants, self.n_lags, first)
-        pool = torch.cat([layer.weight for layer in self.pool if isinstance(layer, nn.Linear)], 1)
-        pre = F.linear(slow, pool, self.bias)
+        pre = F.linear(slow, self._pool(), self.bias)
         if shift is not None:
             pre = pre + shift
         return self.dropout(torch.tanh(pre))
+
+    def _pool(self) -> Tensor:
+        """(S, K · D)."""
+        return torch.cat([layer.weight for layer in self.pool if isinstance(layer, nn.Linear)], 1)
+
+    def state_of_counts(
+        self, counts: Tensor, session: Tensor, unit_row: Tensor, first: int, *, shift: Tensor | None = None
+    ) -> Tensor:
+        """As `state`, without blocks, from counts; in memory (G, S, R, T − first).
+
+        Args:
+            counts: (G, N, R, T) events, each counting its weight; G groups of R rows with the same units.
+            session: (G,) index of each group's session.
+            unit_row: (G, N) vocabulary rows of its units.
+            first: first bin whose state is wanted.
+            shift: (G · R, T − first, S) added before the nonlinearity.
+        """
+        n_groups, _, n_rows, n_bins = counts.shape
+        level = self.events_per_bin[session].clamp(min=0.1).rsqrt()[:, None, None]
+        token = (self.unit[unit_row] + self.session[session].unsqueeze(1)) * level  # (G, N, D)
+        per_bin = (token.mT @ counts.flatten(2)).view(-1, n_bins)  # (G · D · R, T)
+        over_time = banded(exponential_kernels(self.time_constants, self.n_lags, counts), n_bins, first)
+        slow = (per_bin @ over_time.mT).view(
+            len(over_time), n_groups, token.shape[2], -1
+        )  # (K, G, D, R · T')
+        pool = self._pool()
+        pre = torch.baddbmm(
+            self.bias.unsqueeze(1), pool.expand(n_groups, -1, -1), slow.transpose(0, 1).flatten(1, 2)
+        ).view(n_groups, len(pool), n_rows, -1)
+        if shift is not None:
+            pre = pre + shift.unflatten(0, (n_groups, n_rows)).movedim(3, 1)
+        found: Tensor = self.dropout(torch.tanh(pre)).movedim(1, 3).flatten(0, 1)
+        return found
 
     def forward(self, state: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and variance of u_j · state, two (B, T − first, N)."""

@@ -25,7 +25,13 @@ from neuroformer.settings.training import OptimConfig
 from neuroformer.training.bad_loss import LossGuard
 from neuroformer.training.freed_memory import keep_freed_memory
 from neuroformer.training.rank_tasks import draw_shared_task
-from neuroformer.training.ranks import rank_and_world, step_seed, sum_over_ranks, union_over_ranks
+from neuroformer.training.ranks import (
+    rank_and_world,
+    seed_generators,
+    step_seed,
+    sum_over_ranks,
+    union_over_ranks,
+)
 from neuroformer.training.row_adamw import RowAdamW, clip_gradients
 from neuroformer.training.sharding import ShardedStrategy, touch_all
 
@@ -90,7 +96,7 @@ class PretrainModule(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the step."""
-        torch.manual_seed(step_seed(self.seed, self.global_step))
+        seed_generators(step_seed(self.seed, self.global_step), self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Negative evidence lower bound per event, over the rows of all processes.
@@ -112,7 +118,7 @@ class PretrainModule(L.LightningModule):
         n_labels = 0 if labels is None else model.count_labels(labels)
         events, all_labels = sum_over_ranks([batch.scored_events, n_labels], self.device)
         if world > 1:  # tasks are drawn alike, dropout is not
-            torch.manual_seed(step_seed(self.seed, self.global_step, rank))
+            seed_generators(step_seed(self.seed, self.global_step, rank), self.device)
         sums = model.loss_sums(seen, labels=labels, known=batch)
         parts = sums.parts(events=max(1.0, events) / world, labels=max(1.0, all_labels) / world)
         config = model.config
@@ -243,7 +249,9 @@ class PretrainModule(L.LightningModule):
                 session_tables=self.model.session_tables(),
             )
         else:
-            optimizer = torch.optim.AdamW(groups, betas=betas)
+            # In one pass on a CPU, where a small model spends as long on the optimiser's many steps as on a product.
+            fused = self.device.type == "cpu" and not self._sharded() and not self._scaled()
+            optimizer = torch.optim.AdamW(groups, betas=betas, fused=fused or None)
         rise = max(1, round(optim.warmup * optim.steps))
 
         def factor(step: int) -> float:

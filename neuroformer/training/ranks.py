@@ -29,6 +29,17 @@ def starts_first() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the generators of the CPU and of the device that trains.
+
+    `torch.manual_seed` seeds every kind of device that there could be; for each that is absent it notes the call and
+    its whole stack for later, which takes as long as the optimiser's step of a small model.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 def sum_over_ranks(values: Sequence[float], device: torch.device) -> list[float]:
     """Sums of what each process brings, the same in all of them; in float64.
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from neuroformer.model.filters import banded, causal_filter, exponential_filters, log_basis
+from neuroformer.model.filters import banded, causal_filter, exponential_filters, log_basis, unit_filter
 
 
 @pytest.mark.parametrize(("n_bins", "n_lags"), [(1, 1), (1, 4), (12, 1), (12, 5), (4, 9)])
@@ -23,6 +23,18 @@ def test_causal_filter_is_the_sum_over_lags(n_bins: int, n_lags: int, late: bool
                         kernels[k, lag - 1] * x[b, t - lag, c] for lag in range(1, n_lags + 1) if t - lag >= 0
                     )
                     assert y[b, t - first, c, k] == pytest.approx(float(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("first", [0, 3, 11, 12])
+@pytest.mark.parametrize("n_lags", [1, 4, 30])
+def test_unit_filter_holds_the_same_numbers_unit_by_unit(first: int, n_lags: int) -> None:
+    generator = torch.Generator().manual_seed(n_lags)
+    x = torch.randn(3, 2, 12, generator=generator, dtype=torch.float64)  # units, rows, bins
+    kernels = torch.randn(4, n_lags, generator=generator, dtype=torch.float64)
+    found = unit_filter(x, kernels, first)
+    by_kernel = torch.stack([found.in_order(found.values[:, k]) for k in range(4)])
+    expected = causal_filter(x.permute(1, 2, 0), kernels, first).permute(3, 2, 0, 1)
+    torch.testing.assert_close(by_kernel, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("first", [0, 3, 11])

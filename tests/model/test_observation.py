@@ -5,13 +5,32 @@ import pytest
 import torch
 from scipy.stats import poisson
 
-from neuroformer.model.observation import log_tail, next_token_log_prob, poisson_log_likelihood
+from neuroformer.model.observation import (
+    log_tail,
+    next_token_log_prob,
+    poisson_log_likelihood,
+    poisson_total,
+)
 
 
 def test_counts_are_poisson(rng: np.random.Generator) -> None:
     intensity, counts = rng.gamma(1.0, size=(5, 4)), rng.integers(0, 6, (5, 4))
     found = poisson_log_likelihood(torch.from_numpy(intensity).log(), torch.from_numpy(counts.astype(float)))
     np.testing.assert_allclose(found.numpy(), poisson.logpmf(counts, intensity), rtol=1e-12)
+
+
+@pytest.mark.parametrize("all_scored", [True, False])
+def test_total_is_the_sum_over_scored_cells_and_so_is_its_gradient(
+    rng: np.random.Generator, all_scored: bool
+) -> None:
+    log_intensity = torch.from_numpy(rng.normal(size=(3, 2, 7))).requires_grad_()
+    counts = torch.from_numpy(rng.poisson(1.0, (3, 2, 7)).astype(float))
+    scored = torch.from_numpy(rng.random((2, 7)) < 0.6) | all_scored
+    found = 3 * poisson_total(log_intensity, counts, scored)
+    expected = 3 * (poisson_log_likelihood(log_intensity, counts) * scored).sum()
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(x, log_intensity)[0] for x in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 20])

@@ -67,6 +67,13 @@ def test_rows_of_sessions() -> None:
     assert there.sum(torch.arange(5.0)).tolist() == [1.0, 9.0]
 
 
+@pytest.mark.parametrize("sessions", [[0, 2], [1], [2], [0], [2, 0, 1]])
+def test_rows_of_a_table(sessions: list[int]) -> None:
+    table = torch.arange(6.0).view(6, 1)  # the last session has no units
+    there = SessionRows.of(sessions, torch.tensor([0, 2, 6, 6]))
+    torch.testing.assert_close(there.of_table(table), table[there.rows])
+
+
 @pytest.mark.parametrize("rank", [0, 2])
 @pytest.mark.parametrize("sampled", [None, 2])
 @pytest.mark.usefixtures("always")
