@@ -78,7 +78,7 @@ class Cell:
     minutes: float = 8.0
     sessions: int = 1
     bin_s: float = 0.005
-    chunk_s: float = 0.75
+    chunk_s: float = 1.5
     warmup_s: float = 0.3
     batch: int = 16
     steps: int = 30
@@ -92,6 +92,7 @@ class Cell:
     sampled_units: int | None = None
 
 
+# The demo's models and chunks (configs/demo/pretrain.yaml, configs/demo/blocks.yaml).
 DEFAULT = Cell(axis="default", value="demo", layers=0)
 BLOCK = replace(DEFAULT, value="demo, one block", layers=1)
 LARGE = Cell(
@@ -120,7 +121,7 @@ def cells(axis: str, attention: tuple[str, ...]) -> list[Cell]:
         case "reference":
             return [LARGE]
         case "default":
-            return [DEFAULT, BLOCK]
+            return [replace(cell, steps=100) for cell in (DEFAULT, BLOCK)]
         case "size":
             sizes = SIZES.items()
             return [

@@ -135,13 +135,13 @@ def _one_thread() -> Iterator[None]:
 
 def _circuit(config: DemoConfig, out: Path, settings: str, name: str) -> dict[str, Any]:
     """One circuit from the simulation to its wiring; returns what the table needs."""
-    training = {"clean": config.pretrain, "confounded": config.pretrain_confounded}[name]
     import torch
 
     import simulate.__main__ as simulation
     from neuroformer.cli import connectivity, evaluate, pretrain
 
     torch.set_num_threads(1)
+    training = {"clean": config.pretrain, "confounded": config.pretrain_confounded}[name]
     log, again = _start(config, out)
     session = out / "simulate" / f"{name}.h5"
     words = [f"session_id={name}", f"out={session.parent}"]

@@ -1,9 +1,8 @@
 """Dropout whose randomness is cheap on a CPU.
 
 PyTorch draws a Bernoulli number for each element, one after another. Here each takes 16 bits of a stream of random
-64-bit integers; the probability is therefore a multiple of 2⁻¹⁶, and what is kept is
-scaled by the very probability that it is kept with, so that the mean stays exact. On other devices PyTorch's own
-dropout is used.
+64-bit integers; the probability is therefore a multiple of 2⁻¹⁶, and what is kept is scaled by the very probability
+that it is kept with, so that the mean stays exact. On other devices PyTorch's own dropout is used.
 """
 
 from __future__ import annotations

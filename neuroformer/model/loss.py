@@ -15,6 +15,7 @@ class LossSums:
         cells: () log-likelihood of the events and silences of the scored cells, nats.
         levels: () log-likelihood of the amplitude levels of the scored events, nats.
         kl: () nats, the chunks' share of their sessions' priors.
+        n_labels: labels that were to be found.
         decode: () log-likelihood of the labels, nats; None where there is none to find.
         align: () loss of the alignment, already a mean; None where there is none.
     """
@@ -22,6 +23,7 @@ class LossSums:
     cells: Tensor
     levels: Tensor
     kl: Tensor
+    n_labels: int = 0
     decode: Tensor | None = None
     align: Tensor | None = None
 

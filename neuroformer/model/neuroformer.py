@@ -485,8 +485,7 @@ class Neuroformer(nn.Module):
             `decode_nll` per label, if there are any, and `align` per drawn bin, if latents are aligned.
         """
         sums = self.loss_sums(batch, labels=labels, known=known)
-        n_labels = 0 if labels is None else self.count_labels(labels)
-        parts = sums.parts(events=max(1, batch.scored_events), labels=n_labels)
+        parts = sums.parts(events=max(1, batch.scored_events), labels=sums.n_labels)
         total = weighed(parts, decode=self.config.readout.weight, align=self.config.alignment.weight)
         return {"loss": total, **{name: part.detach() for name, part in parts.items()}}
 
@@ -508,7 +507,8 @@ class Neuroformer(nn.Module):
         shares = share.new_zeros(len(self.train_bins)).index_add(0, batch.session, share)
         kl = (shares[list(there.sessions)] * self._kl(there)).sum()
         decode = align = None
-        if labels is not None and self.readout is not None and self.count_labels(labels):
+        n_labels = 0 if labels is None else self._count_labels(labels)
+        if labels is not None and self.readout is not None and n_labels:
             scores = self.readout.log_likelihood(self.readout_outputs(batch), labels).values()
             decode = sum((score.sum() for score, _ in scores), start=cells.new_zeros(()))
         if self.alignment is not None:
@@ -516,9 +516,9 @@ class Neuroformer(nn.Module):
             align = self.alignment(
                 known, self.event_weight(known), readout=self.readout, context=self.context_path
             )
-        return LossSums(cells=cells, levels=levels, kl=kl, decode=decode, align=align)
+        return LossSums(cells=cells, levels=levels, kl=kl, n_labels=n_labels, decode=decode, align=align)
 
-    def count_labels(self, labels: Batch) -> int:
+    def _count_labels(self, labels: Batch) -> int:
         """Labels that the readouts are to find."""
         if self.readout is None:
             return 0

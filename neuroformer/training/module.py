@@ -115,12 +115,11 @@ class PretrainModule(L.LightningModule):
         model, (rank, world) = self.model, rank_and_world()
         task = draw_shared_task(batch, model.variables, self.tasks) if model.variables else None
         seen, labels = (batch, None) if task is None else (task.seen, task.labels)
-        n_labels = 0 if labels is None else model.count_labels(labels)
-        events, all_labels = sum_over_ranks([batch.scored_events, n_labels], self.device)
         if world > 1:  # tasks are drawn alike, dropout is not
             seed_generators(step_seed(self.seed, self.global_step, rank), self.device)
         sums = model.loss_sums(seen, labels=labels, known=batch)
-        parts = sums.parts(events=max(1.0, events) / world, labels=max(1.0, all_labels) / world)
+        events, n_labels = sum_over_ranks([batch.scored_events, sums.n_labels], self.device)
+        parts = sums.parts(events=max(1.0, events) / world, labels=max(1.0, n_labels) / world)
         config = model.config
         loss = weighed(parts, decode=config.readout.weight, align=config.alignment.weight)
         if self._sharded():
@@ -239,6 +238,8 @@ class PretrainModule(L.LightningModule):
         """AdamW in three groups, one schedule; with many units it leaves sessions that a batch does not show alone."""
         optim, betas = self.optim, (0.9, 0.99)
         groups = parameter_groups(self.model, optim)
+        # In one pass on a CPU, where a small model spends as long on the optimiser's many steps as on a product.
+        fused = (self.device.type == "cpu" and not self._sharded() and not self._scaled()) or None
         optimizer: torch.optim.Optimizer
         if self.model.is_large:
             optimizer = RowAdamW(
@@ -247,11 +248,10 @@ class PretrainModule(L.LightningModule):
                 units=self.model.offsets.diff().tolist(),
                 unit_tables=self.model.unit_tables(),
                 session_tables=self.model.session_tables(),
+                fused=fused,
             )
         else:
-            # In one pass on a CPU, where a small model spends as long on the optimiser's many steps as on a product.
-            fused = self.device.type == "cpu" and not self._sharded() and not self._scaled()
-            optimizer = torch.optim.AdamW(groups, betas=betas, fused=fused or None)
+            optimizer = torch.optim.AdamW(groups, betas=betas, fused=fused)
         rise = max(1, round(optim.warmup * optim.steps))
 
         def factor(step: int) -> float:

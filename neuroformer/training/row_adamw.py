@@ -35,6 +35,7 @@ class RowAdamW(torch.optim.AdamW):
         units: units of each session.
         unit_tables: parameters with one row per unit.
         session_tables: parameters with one row per session.
+        fused: as of `torch.optim.AdamW`, for what is no table.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class RowAdamW(torch.optim.AdamW):
         units: Sequence[int],
         unit_tables: Iterable[nn.Parameter] = (),
         session_tables: Iterable[nn.Parameter] = (),
+        fused: bool | None = None,
     ) -> None:
         """See the class."""
-        super().__init__(groups, betas=betas)
+        super().__init__(groups, betas=betas, fused=fused)
         rows = {id(p): True for p in unit_tables} | {id(p): False for p in session_tables}
         self._tables = [
             (number, p, rows[id(p)])
