@@ -168,9 +168,11 @@ class PretrainModule(L.LightningModule):
             for name in self._untouched:
                 named[name].grad = None
         sessions = torch.cat(self._shown).unique()
+        trained = [group["params"] for group in optimizer.param_groups]
         if isinstance(optimizer, RowAdamW):
             optimizer.show(union_over_ranks(sessions, len(self.vocabulary)))
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            trained = optimizer.shown()
+        parameters = [p for group in trained for p in group if p.grad is not None]
         if self._scaled():  # half precision overflows now and then; its scaler drops such steps by itself
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
             norm: float = 0.0
@@ -248,6 +250,7 @@ class PretrainModule(L.LightningModule):
                 units=self.model.offsets.diff().tolist(),
                 unit_tables=self.model.unit_tables(),
                 session_tables=self.model.session_tables(),
+                own=[self.model.own_parameters(k) for k in range(len(self.vocabulary))],
                 fused=fused,
             )
         else:

@@ -35,6 +35,8 @@ class RowAdamW(torch.optim.AdamW):
         units: units of each session.
         unit_tables: parameters with one row per unit.
         session_tables: parameters with one row per session.
+        own: of each session, the parameters that it alone uses; a step that does not show it does not look at them, so
+            that a thousand sessions cost no more than the few that are shown.
         fused: as of `torch.optim.AdamW`, for what is no table.
     """
 
@@ -46,6 +48,7 @@ class RowAdamW(torch.optim.AdamW):
         units: Sequence[int],
         unit_tables: Iterable[nn.Parameter] = (),
         session_tables: Iterable[nn.Parameter] = (),
+        own: Sequence[Sequence[nn.Parameter]] = (),
         fused: bool | None = None,
     ) -> None:
         """See the class."""
@@ -59,6 +62,13 @@ class RowAdamW(torch.optim.AdamW):
         ]
         self._units = torch.tensor(units)
         self._sessions: Tensor | None = None
+        owner = {id(p): session for session, parameters in enumerate(own) for p in parameters}
+        self._shared = [[p for p in g["params"] if id(p) not in owner] for g in self.param_groups]
+        self._own: list[list[tuple[int, nn.Parameter]]] = [[] for _ in own]
+        for number, group in enumerate(self.param_groups):
+            for p in group["params"]:
+                if id(p) in owner:
+                    self._own[owner[id(p)]].append((number, p))
 
     def show(self, sessions: Tensor) -> None:
         """Say which sessions the batch of the next step shows, over all processes; before any word, it is all.
@@ -67,6 +77,25 @@ class RowAdamW(torch.optim.AdamW):
             sessions: (S,) their numbers, rising.
         """
         self._sessions = sessions
+
+    def shown(self) -> list[list[nn.Parameter]]:
+        """Parameters of each group that the batch of the next step, or of the last one, can have a gradient of."""
+        if self._sessions is None or not self._own:
+            return [group["params"] for group in self.param_groups]
+        found = [list(parameters) for parameters in self._shared]
+        for session in self._sessions.tolist():
+            for number, p in self._own[session]:
+                found[number].append(p)
+        return found
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of the last step."""
+        if not set_to_none:
+            super().zero_grad(set_to_none=False)
+            return
+        for parameters in self.shown():
+            for p in parameters:
+                p.grad = None
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; see the class."""
@@ -82,7 +111,14 @@ class RowAdamW(torch.optim.AdamW):
                 self._update(self.param_groups[number], table, shown, per_unit=per_unit)
                 held.append((table, table.grad))
                 table.grad = None
-        super().step()
+        whole = [group["params"] for group in self.param_groups]
+        try:
+            for group, parameters in zip(self.param_groups, self.shown(), strict=True):
+                group["params"] = parameters
+            super().step()
+        finally:
+            for group, parameters in zip(self.param_groups, whole, strict=True):
+                group["params"] = parameters
         for table, gradient in held:
             table.grad = gradient
         return loss

@@ -248,3 +248,30 @@ def test_rows_that_are_frozen_get_no_gradient_where_it_is_sparse() -> None:
     nn.functional.embedding(index, table, sparse=True).sum().backward()
     assert table.grad is not None
     assert table.grad.to_dense().tolist() == [[0, 0], [0, 0], [0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("fused", [None, True])
+def test_what_a_session_owns_is_trained_when_it_is_shown_and_only_then(fused: bool | None) -> None:
+    mine, torchs = ([nn.Parameter(torch.full((2,), float(k))) for k in range(7)] for _ in range(2))
+    own = [mine[1:3], mine[3:5], mine[5:]]  # the first is for all
+    groups = [{"params": mine[::2], "weight_decay": 0.1}, {"params": mine[1::2], "weight_decay": 0.0}]
+    optimizer = RowAdamW(groups, betas=(0.9, 0.99), units=UNITS, own=own, fused=fused)
+    groups = [{"params": torchs[::2], "weight_decay": 0.1}, {"params": torchs[1::2], "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=fused)
+    for step, sessions in enumerate([(0, 1), (2,), (0, 2), (), (1,)]):
+        for optimiser in (optimizer, reference):
+            optimiser.zero_grad()
+        assert all(p.grad is None for p in mine)
+        shown = {0} | {k for s in sessions for k in (2 * s + 1, 2 * s + 2)}
+        for k in shown:
+            mine[k].grad = torch.tensor([0.1 * step + k, -1.0])
+            torchs[k].grad = torch.tensor([0.1 * step + k, -1.0])
+        optimizer.show(torch.tensor(sessions, dtype=torch.long))
+        seen = [p for group in optimizer.shown() for p in group]
+        assert {id(p) for p in seen} == {id(mine[k]) for k in shown}
+        optimizer.step()
+        reference.step()
+        for a, b in zip(mine, torchs, strict=True):
+            assert torch.equal(a, b)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [4, 3]
+    assert len(optimizer.state_dict()["state"]) == 7
