@@ -104,13 +104,13 @@ def _own_history(
     variance = history.own.variance_of(unit_row).flatten(0, 1)
     begin = max(0, first - n_lags)
     event = (batch.event_mask & (batch.event_bin >= begin)).flatten().nonzero().squeeze(1)
+    series = _series(batch, n_groups).flatten()[event]
     n_series = n_groups * n_units * n_rows
-    n_pairs = (
-        len(event) ** 2 * history.span / (n_series * max(1, n_bins - begin))
-    )  # about, were they independent
+    # About as many as if the events of a unit did not depend on one another.
+    n_pairs = float(series.bincount().double().square().sum()) * history.span / max(1, n_bins - begin)
     if _WORTH * (len(event) + n_pairs) * n_lags <= n_series * (n_bins - first) * n_functions:
         impulses = Impulses.of(
-            _series(batch, n_groups).flatten()[event],
+            series,
             batch.event_bin.flatten()[event] - begin,
             None if model.n_levels == 1 else weight.flatten()[event],
             n_distances=history.span,

@@ -63,7 +63,7 @@ def batch(
     add_variables: Callable[..., Batch],
     rng: np.random.Generator,
 ) -> Batch:
-    rate = 1.5 if kind == "many_per_bin" else 0.3
+    rate = {"many_per_bin": 1.5, "silent": 0.0}.get(kind, 0.3)
     rows = [
         (s, draw_events(rng, n_bins=T, n_units=SIZES[s], rate=rate, n_levels=model.n_levels))
         for s in request.param
