@@ -335,7 +335,7 @@ class Neuroformer(nn.Module):
             else None,
             state=None
             if self.trunk is None
-            else self.trunk.state(batch, weight, shift=self._presence(batch)),
+            else self.trunk.state(batch, weight, shift=self.state_shift(batch)),
             features=self.context_path.features(batch)
             if self.context_path is not None and with_context
             else None,
@@ -379,9 +379,9 @@ class Neuroformer(nn.Module):
         if self.context_path is not None:
             mean, variance = self.context_path(self.context_path.features(batch), batch)
             term = mean + 0.5 * variance
-        return term, self._presence(batch) if self.trunk is not None else None
+        return term, self.state_shift(batch) if self.trunk is not None else None
 
-    def _presence(self, batch: Batch) -> Tensor | None:
+    def state_shift(self, batch: Batch) -> Tensor | None:
         """(B, T − first, S): what the knowledge of each variable adds to the slow state."""
         shift: Tensor | None = None
         first = batch.first_scored

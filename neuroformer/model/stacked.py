@@ -70,7 +70,7 @@ def log_likelihood(model: Neuroformer, batch: Batch) -> tuple[Tensor, Tensor | N
         weights = [(coupling.target.mean[unit_row], coupling.target.variance_of(unit_row))]
     state = None
     if trunk is not None:
-        shift = model._presence(batch)
+        shift = model.state_shift(batch)
         if trunk.blocks or n_units > _FEW_UNITS:
             state = trunk.state(batch, weight, shift=shift)
         else:
