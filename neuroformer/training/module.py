@@ -241,7 +241,7 @@ class PretrainModule(L.LightningModule):
         optim, betas = self.optim, (0.9, 0.99)
         groups = parameter_groups(self.model, optim)
         # In one pass on a CPU, where a small model spends as long on the optimiser's many steps as on a product.
-        fused = (self.device.type == "cpu" and not self._sharded() and not self._scaled()) or None
+        fused = (self.device.type == "cpu" and not self._scaled()) or None
         optimizer: torch.optim.Optimizer
         if self.model.is_large:
             optimizer = RowAdamW(
@@ -255,6 +255,12 @@ class PretrainModule(L.LightningModule):
             )
         else:
             optimizer = torch.optim.AdamW(groups, betas=betas, fused=fused)
+
+        def keep_choice(optimizer: torch.optim.Optimizer) -> None:
+            for group in optimizer.param_groups:  # a checkpoint may come from another device
+                group["fused"] = fused
+
+        optimizer.register_load_state_dict_post_hook(keep_choice)
         rise = max(1, round(optim.warmup * optim.steps))
 
         def factor(step: int) -> float:

@@ -13,7 +13,7 @@ import torch
 from neuroformer.cli.config import build_config
 from neuroformer.errors import UsageError, UserError
 from neuroformer.files import read_json
-from neuroformer.settings.training import PretrainConfig
+from neuroformer.settings.training import OptimConfig, PretrainConfig
 from neuroformer.training.checkpoint import load_checkpoint, read_checkpoint
 from neuroformer.training.module import PretrainModule
 from neuroformer.training.run import pretrain
@@ -106,6 +106,23 @@ def test_an_interrupted_and_resumed_run_ends_as_an_uninterrupted_one(
     one, other = read_json(out / "metrics.json"), read_json(straight / "metrics.json")
     assert one["val_bits_per_spike"] == other["val_bits_per_spike"]
     assert one["events_trained"] == other["events_trained"]
+
+
+@pytest.mark.parametrize("elsewhere", [None, True])
+def test_how_the_optimiser_computes_is_up_to_this_machine(straight: Path, elsewhere: bool | None) -> None:
+    trained = load_checkpoint(straight / "checkpoints/last.ckpt")
+    module = PretrainModule(
+        model=trained.model, vocabulary=trained.vocabulary, optim=OptimConfig(), settings={}, seed=0
+    )
+    optimizer = module.configure_optimizers()["optimizer"]
+    chosen = [group["fused"] for group in optimizer.param_groups]
+    assert chosen == [True] * len(chosen)  # on a CPU
+    state = checkpoint(straight)["optimizer_states"][0]
+    for group in state["param_groups"]:
+        group["fused"] = elsewhere
+    optimizer.load_state_dict(state)
+    assert [group["fused"] for group in optimizer.param_groups] == chosen
+    assert_same(optimizer.state_dict()["state"], state["state"])
 
 
 def test_the_seed_decides_the_weights(
