@@ -14,8 +14,10 @@ import numpy as np
 import scipy.io
 
 from neuroformer.errors import UserError
+from neuroformer.session.names import LONGEST, shortly
 
 Value = np.ndarray | list[np.ndarray]
+_LISTED = 20  # names in a message
 SUFFIXES = (".npz", ".mat", ".h5", ".hdf5")
 PICKLED = (
     "holds Python objects, which can run code when they are loaded; save it as plain numbers, "
@@ -48,14 +50,18 @@ class ArrayFile:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    def _listed(self) -> str:
+        """The keys for a message, not all of them where each unit has an array of its own."""
+        names = [name if len(name) <= LONGEST else shortly(name) for name in self.keys[:_LISTED]]
+        more = len(self.keys) - len(names)
+        return (", ".join(names) or "none") + (f" and {more} more" if more else "")
+
     def read(self, key: str, where: str) -> Value:
         """The value of `key`; `where` is the key of the mapping that asks for it, for the message."""
         if key not in self._readers:
             nearest = difflib.get_close_matches(key, self.keys, n=1)
             hint = f"did you mean {nearest[0]!r}? It" if nearest else "it"
-            raise UserError(
-                f"{where}: no array {key!r} in the file; {hint} has {', '.join(self.keys) or 'none'}"
-            )
+            raise UserError(f"{where}: no array {shortly(key)} in the file; {hint} has {self._listed()}")
         if key not in self._values:
             try:
                 self._values[key] = self._readers[key]()
@@ -108,9 +114,7 @@ class ArrayFile:
         """The vectors whose key matches a pattern such as `unit_*`, in order of the numbers in their keys."""
         keys = sorted(fnmatch.filter(self.keys, pattern), key=_by_number)
         if not keys:
-            raise UserError(
-                f"{where}: no array matches {pattern!r}; the file has {', '.join(self.keys) or 'none'}"
-            )
+            raise UserError(f"{where}: no array matches {shortly(pattern)}; the file has {self._listed()}")
         return [self.vector(key, where) for key in keys]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from neuroformer.errors import UserError
 from neuroformer.importers.mapping import Naming
+from neuroformer.session.names import shortly
 
 FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]+")
 
@@ -58,10 +59,12 @@ def _groups(stem: str, pattern: str) -> dict[str, str]:
     try:
         match = re.search(pattern, stem)
     except re.error as error:
-        raise UserError(f"session.file_name: {pattern!r} is no regular expression ({error})") from error
+        raise UserError(
+            f"session.file_name: {shortly(pattern)} is no regular expression ({error})"
+        ) from error
     if match is None:
         raise UserError(
-            f"session.file_name: the name {stem!r} does not match {pattern!r}; rename the file or correct it"
+            f"session.file_name: the name {stem!r} does not match {shortly(pattern)}; rename the file or correct it"
         )
     return {name: text or "" for name, text in match.groupdict().items()}
 

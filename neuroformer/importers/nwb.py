@@ -25,6 +25,7 @@ from neuroformer.importers.nwb_tables import (
     unit_columns,
 )
 from neuroformer.session import SessionData, TimeSeries
+from neuroformer.session.names import shortly
 
 NOT_ACTIVITY = ("neuropil", "deconvolved", "spike", "background")
 
@@ -155,7 +156,9 @@ def _choose(traces: list[tuple[str, Any]], name: str, notes: list[str]) -> Any:
     if name:
         chosen = [series for _, series in traces if series.name == name]
         if not chosen:
-            raise UserError(f"nwb.traces: no RoiResponseSeries {name!r}, expected one of {', '.join(names)}")
+            raise UserError(
+                f"nwb.traces: no RoiResponseSeries {shortly(name)}, expected one of {', '.join(names)}"
+            )
         return chosen[0]
 
     def rank(item: tuple[str, Any]) -> tuple[bool, bool]:

@@ -138,3 +138,14 @@ def test_nobody_is_advised_to_load_a_pickle(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         ArrayFile(path)
     assert "pickle" not in str(error.value)
+
+
+def test_a_message_stays_short(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, **{f"unit_{k}": [0.0] for k in range(500)})
+    with ArrayFile(path) as file:
+        for ask in (file.array, file.matching):
+            with pytest.raises(UserError) as error:
+                ask("x" * 5_000, "clock.rate")
+            assert len(str(error.value)) < 500
+            assert "unit_19 and 480 more" in str(error.value)
