@@ -62,7 +62,7 @@ def guard(action: Callable[[], int], *, debug: bool = False) -> int:
     try:
         code = action()
         sys.stdout.flush()
-    except (UserError, OSError, KeyboardInterrupt) as error:
+    except (UserError, OSError, KeyboardInterrupt, MemoryError) as error:
         if debug:
             raise
         if isinstance(error, BrokenPipeError):
@@ -80,6 +80,11 @@ def _explain(error: BaseException) -> str:
             return "interrupted: stopped before the end; every file that was finished is whole"
         case UserError():
             return f"error: {error}"
+        case MemoryError():
+            return (
+                f"error: not enough memory ({error or 'no size given'}); read less at once or use a machine with more, and "
+                "where the size is absurd, check the input for a damaged number"
+            )
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             problem = "no space left on the disk; free some space or write to another folder"
         case PermissionError():

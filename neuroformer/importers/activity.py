@@ -12,6 +12,8 @@ from neuroformer.importers.mapping import ArrayMapping, BinCounts, EventList, Sp
 from neuroformer.session import Events, TimeSeries
 
 SOURCES = ("events", "spike_times", "counts", "traces")
+# More is no recording, and would not fit into memory: each event gets a time of its own.
+_MOST_PER_BIN, _MOST_EVENTS = 1e5, 2e9
 
 
 @dataclass(kw_only=True, eq=False)
@@ -255,6 +257,13 @@ def _from_counts(spec: BinCounts, file: ArrayFile) -> Activity:
         np.isfinite(counts).all() and (counts >= 0).all() and (counts == np.rint(counts)).all()
     ):
         raise UserError(f"counts.key: {spec.key!r} holds numbers that are no counts, expected 0, 1, 2 …")
+    with np.errstate(over="ignore"):
+        most, total = float(counts.max(initial=0)), float(counts.sum(dtype=np.float64))
+    if most > _MOST_PER_BIN or total > _MOST_EVENTS:
+        raise UserError(
+            f"counts.key: {spec.key!r} holds up to {most:.3g} events in a bin and {total:.3g} in all, expected at "
+            f"most {_MOST_PER_BIN:.0e} and {_MOST_EVENTS:.0e}; check that these are counts and the file is whole"
+        )
     if spec.bin is None:
         raise UserError("counts.bin: missing, expected the width of a bin in seconds or its key")
     width = file.number(spec.bin, "counts.bin")

@@ -369,6 +369,11 @@ def raising(error: BaseException):
         (FileNotFoundError(errno.ENOENT, "x", "a/b"), "error: a/b: no such file or folder; check the path"),
         (OSError(errno.EIO, "Input/output error", "a/b"), "error: a/b: Input/output error"),
         (OSError("odd"), "error: odd"),
+        (
+            MemoryError("Unable to allocate 3 TiB"),
+            "error: not enough memory (Unable to allocate 3 TiB); read less at once or use a machine with more, and "
+            "where the size is absurd, check the input for a damaged number",
+        ),
     ],
 )
 def test_faults_of_the_surroundings_are_one_line(capsys, error, message):

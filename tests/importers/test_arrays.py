@@ -167,6 +167,14 @@ def test_bin_times_that_disagree_with_the_width_are_refused(tmp_path: Path) -> N
         convert(tmp_path, "counts: {key: c, bin: 0.01}", c=counts - 2.5)
 
 
+@pytest.mark.parametrize("many", [2.0**52, 3e5, 1.7e308])
+def test_counts_that_no_recording_has_are_refused(tmp_path: Path, many: float) -> None:
+    with pytest.raises(
+        UserError, match=r"'c' holds up to .* in a bin and .* expected at most 1e\+05 and 2e\+09"
+    ):
+        convert(tmp_path, "counts: {key: c, axes: [bin, unit], bin: 0.1}", c=[[3.0], [many], [many]])
+
+
 SPIKES = "events: {unit: u, time: t}\n"
 TWO = {"t": [0.5, 9.5], "u": [0, 1]}
 
