@@ -82,8 +82,8 @@ def _explain(error: BaseException) -> str:
             return f"error: {error}"
         case MemoryError():
             return (
-                f"error: not enough memory ({error or 'no size given'}); read less at once or use a machine with more, and "
-                "where the size is absurd, check the input for a damaged number"
+                f"error: not enough memory ({error or 'no size given'}); read less at once or use a machine with more, "
+                "and where the size is absurd, check the input for a damaged number"
             )
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             problem = "no space left on the disk; free some space or write to another folder"
