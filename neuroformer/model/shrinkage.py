@@ -49,7 +49,7 @@ class ShrunkWeight(nn.Module):
         """Posterior variance, of the weights' shape."""
         return torch.exp(2 * self.log_scale)
 
-    def variance_of(self, rows: slice | Tensor) -> Tensor:
+    def variance_of(self, rows: Tensor) -> Tensor:
         """Posterior variance of some entries of the first dimension."""
         return torch.exp(2 * self.log_scale[rows])
 

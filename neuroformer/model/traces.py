@@ -31,7 +31,7 @@ def own_traces(
     n_rows, n_units = batch.unit_row.shape
     n_out = batch.n_bins - batch.first_scored
     if sparse is None:
-        sparse = is_sparse(batch, kernels)
+        sparse = 4 * batch.event_bin.numel() * kernels.shape[1] <= n_rows * n_units * n_out
     if not sparse:
         by_unit = batch.counts(weight).transpose(
             0, 2
@@ -43,12 +43,6 @@ def own_traces(
     slot = (touched.cumsum(0) - 1)[cell]
     cells = touched.nonzero().squeeze(1)
     return values.new_zeros(len(cells), values.shape[1]).index_add(0, slot, values), cells
-
-
-def is_sparse(batch: Batch, kernels: Tensor) -> bool:
-    """Whether the cells within reach of events are so few that it is cheaper to filter those alone."""
-    n_cells = batch.unit_row.numel() * (batch.n_bins - batch.first_scored)
-    return 4 * batch.event_bin.numel() * kernels.shape[1] <= n_cells
 
 
 def combine(traces: Traces, weight: Tensor, batch: Batch, *, squared: bool = False) -> Tensor:
